@@ -1,0 +1,298 @@
+"""A video in, sound out, in one call: reading, the pipeline, loudness and the files, put together.
+
+The command line is a thin layer over ``generate`` and ``sound``: what it can do, a program can.
+
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+
+from edgefoley import media, mix, output, targets
+from edgefoley._version import __version__
+from edgefoley.bundle import builtin_folder, known_bundles, open_bundle
+from edgefoley.errors import BundleError, UsageError
+from edgefoley.memory import Stopwatch
+from edgefoley.pipeline import Pipeline
+from edgefoley.settings import (
+    DRAWN_SEEDS,
+    Seconds,
+    Settings,
+    SettingValues,
+    SoundValues,
+    exact,
+    sound_seconds,
+)
+from edgefoley.targets import Target
+from edgefoley.timeline import Timeline
+from edgefoley.types import Audio, Clip, Foley, Stats
+
+Progress = Callable[[str, float], None]
+PathLike = str | os.PathLike[str]
+
+_NOWHERE = Target(wav=None, video=None)
+
+
+@dataclass(frozen=True)
+class Take:
+    """One result: the sound as written (loudness set) and the files that hold it (None: not asked for)."""
+
+    foley: Foley
+    wav: Path | None = None
+    video: Path | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A built-in model: ``bytes`` of all its files, ``backends`` that can run it, ``problem`` in words (None:
+    its manifest and the sizes of its files are right)."""
+
+    name: str
+    folder: str
+    version: str = ""
+    licence: str = ""
+    description: str = ""
+    bytes: int = 0
+    backends: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+def list_models() -> list[ModelInfo]:
+    """The built-in models, sorted by name; damaged ones are listed with their ``problem``."""
+    return [_model_info(name) for name in known_bundles()]
+
+
+def generate(
+    video: PathLike,
+    prompt: str = "",
+    *,
+    output: PathLike | None = None,
+    model: str | Path | Pipeline = "nano",
+    on_progress: Progress | None = None,
+    **settings: Unpack[SettingValues],
+) -> list[Take]:
+    """Make the sound of ``video`` and, when ``output`` names a place, write it. Returns the takes in order.
+
+    ``output``: None writes nothing; a folder gets ``NAME.foley.wav`` and ``NAME.foley.mp4`` (.mkv where MP4
+    cannot hold the pictures); a file ending in .wav gets the sound only, in .mp4, .m4v, .mov or .mkv the
+    video only. ``model``: a name, a bundle's folder, or an open ``Pipeline`` (it stays open, which saves
+    loading it again for the next clip). ``on_progress(stage, fraction)``: stages read, encode, then denoise,
+    decode, level and, with an ``output``, write for every take. ``settings``: see ``Settings``.
+
+    Raises EdgeFoleyError and leaves nothing partial behind. What could not be done as usual is a
+    MediaWarning.
+    """
+    options, source = Settings(**settings), Path(video)
+    start, end = exact(options.start, "start"), exact(options.end, "end")
+    planned = _planned(source, source.stem, output, options)
+    with _opened(model) as pipeline:
+        run, watch = _Run(pipeline, prompt, options, on_progress), Stopwatch()
+        with run.stage(watch, "read"):
+            clip = media.read_clip(source, pipeline.bundle.views(), start, end, max_height=options.max_height)
+        return run.takes(clip, None, planned, watch)
+
+
+def sound(
+    prompt: str,
+    seconds: Seconds,
+    *,
+    output: PathLike | None = None,
+    model: str | Path | Pipeline = "nano",
+    on_progress: Progress | None = None,
+    **settings: Unpack[SoundValues],
+) -> list[Take]:
+    """Make ``seconds`` (above 0, up to 3600) of sound from ``prompt`` alone. Everything else as ``generate``.
+
+    ``output``: None writes nothing; a .wav file, or a folder (the file is then named after the prompt).
+    """
+    for name in settings:
+        if name in SettingValues.__annotations__ and name not in SoundValues.__annotations__:
+            raise UsageError(f"{name} needs a video; sound() takes {', '.join(SoundValues.__annotations__)}.")
+    options, duration = Settings(**settings), sound_seconds(seconds)
+    planned = _planned(None, targets.stem_of(prompt), output, options)
+    with _opened(model) as pipeline:
+        return _Run(pipeline, prompt, options, on_progress).takes(None, duration, planned, Stopwatch())
+
+
+class _Run:
+    """One call. The stages that its takes share are measured once and belong to the first take's costs."""
+
+    def __init__(self, pipeline: Pipeline, prompt: str, options: Settings, progress: Progress | None) -> None:
+        self.pipeline, self.prompt, self.options = pipeline, prompt, options
+        self.progress = progress or _silent
+        self.original: Audio | None = None
+        defaults = pipeline.bundle.defaults
+        guidance = defaults.guidance if options.guidance_scale is None else options.guidance_scale
+        if options.negative_prompt and guidance <= 1:
+            raise UsageError(
+                f"the negative prompt {options.negative_prompt!r} would do nothing: it acts with guidance "
+                f"above 1, and guidance is {guidance:g}. Ask for more (--guidance 3), or leave it out."
+            )
+
+    @contextmanager
+    def stage(self, watch: Stopwatch, name: str) -> Iterator[None]:
+        """Measure a stage and report its begin and end."""
+        self.progress(name, 0.0)
+        with watch.stage(name):
+            yield
+        self.progress(name, 1.0)
+
+    def takes(
+        self, clip: Clip | None, length: Fraction | None, planned: Sequence[Target], before: Stopwatch
+    ) -> list[Take]:
+        """Encode once, then make every take. ``length`` (seconds) stands in for the clip; ``before``: stages
+        so far."""
+        options = self.options
+        seed = secrets.randbelow(DRAWN_SEEDS) if options.seed is None else options.seed
+        conditioning = self.pipeline.encode(
+            clip, self.prompt, options.negative_prompt, duration=length, on_progress=self.progress
+        )
+        conditioning = replace(conditioning, stages=(*before.stages, *conditioning.stages))
+        results = []
+        for number, target in enumerate(planned):
+            foley = self.pipeline.render(
+                conditioning, seed + number, options.num_steps, options.guidance_scale, self.progress
+            )
+            results.append(self.finish(foley, clip, target))
+            conditioning = replace(conditioning, stages=())
+        return results
+
+    def finish(self, foley: Foley, clip: Clip | None, target: Target) -> Take:
+        """Set the loudness and write the files of one take: all of them or none."""
+        watch = Stopwatch()
+        with self.stage(watch, "level"):
+            audio, level = mix.normalise_with_report(foley.audio, self.options.loudness)
+        if not level.reached:
+            warnings.warn(_why_not_reached(self.options.loudness, level), media.MediaWarning, stacklevel=2)
+        measured = {
+            "loudness_lufs": level.loudness_after,
+            "true_peak_dbtp": level.true_peak,
+            "gain_db": level.gain_db,
+            "limited_db": level.limited_db,
+        }
+        foley = replace(foley, audio=audio, extra={**foley.extra, **measured})
+        written = _NOWHERE
+        if target.paths:
+            with self.stage(watch, "write"):
+                written = self.write(foley, clip, target)
+        stats = Stats((*foley.stats.stages, *watch.stages), foley.stats.audio_seconds)
+        return Take(replace(foley, stats=stats), written.wav, written.video)
+
+    def write(self, foley: Foley, clip: Clip | None, target: Target) -> Target:
+        """Write the files of one take; returns them as really named. On any exception neither remains."""
+        overwrite, tags = self.options.overwrite, metadata_of(foley)
+        targets.make_folder(target)
+        video = None
+        if target.video is not None and clip is not None:
+            video = self.write_video(target.video, foley, clip, tags)
+        try:
+            if target.wav is not None:
+                output.write_wav(target.wav, foley.audio, tags, overwrite)
+        except BaseException:
+            if video is not None:
+                video.unlink(missing_ok=True)  # or a second attempt would be refused because it exists
+            raise
+        return Target(wav=target.wav, video=video)
+
+    def write_video(self, path: Path, foley: Foley, clip: Clip, tags: Mapping[str, str]) -> Path:
+        """Copy the pictures and add the sound as ``original`` asks for."""
+        mode, source, overwrite = self.options.original, clip.info.path, self.options.overwrite
+        if mode in ("mix", "duck"):
+            if self.original is None:
+                self.original = media.read_audio(source, foley.audio.rate)
+            if self.original is not None:
+                placed = _placed(foley.audio, clip.start, self.original)
+                under = mix.duck(self.original, placed) if mode == "duck" else self.original
+                track = output.Track(mix.limit(mix.add(under, placed)), "Original and foley")
+                return output.write_video(
+                    path, source, [track], tags, keep_original=False, overwrite=overwrite
+                )
+            note = f"{source} has no sound to {mode}; its only track is the new sound"
+            warnings.warn(note, media.MediaWarning, stacklevel=2)
+        return output.write_video(
+            path,
+            source,
+            [output.Track(foley.audio, "Foley")],
+            tags,
+            keep_original=mode == "keep",
+            start=clip.start,
+            end=clip.start + clip.duration,
+            overwrite=overwrite,
+        )
+
+
+def metadata_of(foley: Foley) -> dict[str, str]:
+    """The tags of a written file: who made it and everything needed to make it again."""
+    facts = {"model": foley.model, "prompt": foley.prompt}
+    if foley.guidance_scale > 1:
+        facts["negative prompt"] = foley.negative_prompt
+    facts |= {"seed": str(foley.seed), "steps": str(foley.num_steps), "guidance": f"{foley.guidance_scale:g}"}
+    words = "; ".join(f"{name}: {value}" for name, value in facts.items())
+    return {
+        "comment": f"Machine-generated by edgefoley {__version__}; {words}",
+        "software": f"edgefoley {__version__}",
+    }
+
+
+def _placed(foley: Audio, start: Fraction, whole: Audio) -> Audio:
+    """``foley`` at ``start`` seconds in silence as long as ``whole``."""
+    first = Timeline(sample_rate=foley.rate).samples(start) if start else 0
+    samples = np.zeros(whole.samples.shape[-1], dtype=np.float32)
+    part = foley.samples[: samples.size - first]
+    samples[first : first + part.size] = part
+    return Audio(samples, foley.rate)
+
+
+def _why_not_reached(asked: float, level: mix.LevelReport) -> str:
+    if level.loudness_before == float("-inf"):
+        return "the sound is silent, so its loudness was not set"
+    return (
+        f"the sound has {level.loudness_after:.1f} LUFS instead of {asked:g}: more gain would have raised "
+        "noise or flattened its attacks"
+    )
+
+
+def _planned(source: Path | None, stem: str, place: PathLike | None, options: Settings) -> tuple[Target, ...]:
+    """The files of every take, checked; no files when there is no place."""
+    if place is None:
+        return (_NOWHERE,) * options.takes
+    planned = targets.plan(place, stem, options.takes, sound_only=source is None)
+    targets.check([(source, planned)], options.overwrite)
+    return planned
+
+
+@contextmanager
+def _opened(model: str | Path | Pipeline) -> Iterator[Pipeline]:
+    """An open pipeline: the caller's own, which stays open, or one for this call."""
+    if isinstance(model, Pipeline):
+        yield model
+    else:
+        with Pipeline.open(model) as pipeline:
+            yield pipeline
+
+
+def _model_info(name: str) -> ModelInfo:
+    folder = str(builtin_folder() / name)
+    try:
+        bundle = open_bundle(name)
+    except BundleError as error:
+        return ModelInfo(name, folder, problem=str(error))
+    size = sum(artefact.bytes for artefact in bundle.files)
+    return ModelInfo(
+        bundle.name, folder, bundle.version, bundle.licence, bundle.description, size, bundle.backends
+    )
+
+
+def _silent(stage: str, fraction: float) -> None:
+    pass

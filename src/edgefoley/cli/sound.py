@@ -1,0 +1,57 @@
+"""``edgefoley sound``: a sound effect from words alone, without a video."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from edgefoley import api
+from edgefoley.cli.options import Moment, generation_options, settings_of
+from edgefoley.cli.progress import Course, reporter
+from edgefoley.cli.report import Talk, collected, show_takes
+from edgefoley.pipeline import Pipeline
+from edgefoley.settings import MAX_SOUND_SECONDS
+from edgefoley.targets import stem_of
+
+EPILOG = """\b
+Examples:
+  edgefoley sound -p "rain on a tin roof" --seconds 5
+  edgefoley sound -p "敲门声" --seconds 3 --seed 7 -o knock.wav
+  edgefoley sound -p "a dog barks" --seconds 4 --takes 5 -o dogs/
+"""
+
+
+@click.command(name="sound", epilog=EPILOG)
+@click.option("-p", "--prompt", required=True, metavar="TEXT", help="What is heard, in English or Chinese.")
+@click.option(
+    "--seconds",
+    required=True,
+    type=Moment(),
+    metavar="S",
+    help=f"Length of the sound, above 0 and up to {MAX_SOUND_SECONDS}.",
+)
+@click.option(
+    "-o", "--output", metavar="PATH", help="A .wav file, or a folder. Default: here, named after the prompt."
+)
+@generation_options
+def command(
+    prompt: str, seconds: Fraction, output: str | None, quiet: bool, as_json: bool, **flags: Any
+) -> None:
+    """Make a sound effect from words alone.
+
+    Writes a WAV file (24 bit, 48 kHz), by default PROMPT.foley.wav in the current folder, and prints its path
+    on stdout. Further takes are PROMPT.foley.take2.wav and so on.
+    """
+    settings = settings_of(flags)
+    with Pipeline.open(flags["model"], flags["backend"], threads=flags["threads"]) as pipeline:
+        talk = Talk(stem_of(prompt), quiet, as_json)
+        course = Course(
+            settings["takes"], settings["num_steps"] or pipeline.bundle.defaults.steps, reads=False
+        )
+        with collected() as notes, reporter(talk.title, course, quiet) as report:
+            takes = api.sound(
+                prompt, seconds, output=output or ".", model=pipeline, on_progress=report, **settings
+            )
+        show_takes(None, takes, notes, talk)

@@ -1,0 +1,102 @@
+"""The opened graphs of one bundle on one back end: opened when first run, checked against the manifest,
+closed by name.
+
+Layer 3: what the pipeline and the velocity field run their components through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from edgefoley.backends.base import Backend, LoadOptions, Session
+from edgefoley.bundle import Bundle, Component
+from edgefoley.errors import BundleIntegrityError, NumericError
+from edgefoley.types import TensorSpec
+
+Arrays = Mapping[str, npt.NDArray]
+
+
+class Graphs:
+    """Sessions by component name."""
+
+    def __init__(self, bundle: Bundle, backend: Backend, options: LoadOptions) -> None:
+        self.bundle, self.backend, self.options = bundle, backend, options
+        self._sessions: dict[str, Session] = {}
+        self._bound: dict[str, Arrays] = {}
+
+    def run(self, component: str, feeds: Arrays, constants: Arrays | None = None) -> dict[str, npt.NDArray]:
+        """Run ``component``. Feeds that its graph does not take are left out (see ``bundle.CONTRACT``).
+
+        ``constants`` are bound, and bound again only when another mapping comes. Raises NumericError when an
+        output is not finite.
+        """
+        session = self._session(component)
+        taken = session.inputs
+        if constants is not None and self._bound.get(component) is not constants:
+            session.bind({name: array for name, array in constants.items() if name in taken})
+            self._bound[component] = constants
+        outputs = session.run({name: array for name, array in feeds.items() if name in taken})
+        for name, array in outputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise NumericError(
+                    f"the {component!r} network of model {self.bundle.name!r} put out NaN or infinity "
+                    f"in {name!r}. No sound was made; try another seed or prompt, "
+                    "and please report what you ran."
+                )
+        return outputs
+
+    def close(self, components: Iterable[str] | None = None) -> None:
+        """Free the named graphs (None: all); they are opened again when they are next run."""
+        for name in list(self._sessions) if components is None else components:
+            self._bound.pop(name, None)
+            session = self._sessions.pop(name, None)
+            if session is not None:
+                session.close()
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """Components that are open now."""
+        return tuple(self._sessions)
+
+    def _session(self, name: str) -> Session:
+        if name not in self._sessions:
+            path = self.bundle.artefact(name, self.backend.name)
+            session = self.backend.load(path, self.options)
+            try:
+                _check_specs(self.bundle.components[name], session)
+            except BundleIntegrityError:
+                session.close()
+                raise
+            self._sessions[name] = session
+        return self._sessions[name]
+
+
+def _check_specs(component: Component, session: Session) -> None:
+    """The graph has the tensors that the manifest promises."""
+    sides = (("inputs", component.inputs, session.inputs), ("outputs", component.outputs, session.outputs))
+    for side, promised, found in sides:
+        if set(promised) != set(found):
+            raise BundleIntegrityError(
+                f"the graph of {component.name!r} has the {side} {sorted(found)}, "
+                f"the manifest says {sorted(promised)}."
+            )
+        for name, spec in promised.items():
+            if not _agree(spec, found[name]):
+                raise BundleIntegrityError(
+                    f"the graph of {component.name!r} has {found[name]}, the manifest says {spec}."
+                )
+
+
+def _agree(promised: TensorSpec, found: TensorSpec) -> bool:
+    """Same type, rank and fixed sizes; an axis that one side leaves free fits any size."""
+    return (
+        promised.dtype == found.dtype
+        and len(promised.shape) == len(found.shape)
+        and all(
+            a == b or isinstance(a, str) or isinstance(b, str)
+            for a, b in zip(promised.shape, found.shape, strict=True)
+        )
+    )

@@ -1,0 +1,137 @@
+"""Building blocks of the transformer: norms, rotary positions, modulation, MLPs. Shapes are (batch, tokens, channels)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last axis, computed in float32 (Zhang & Sennrich 2019, arXiv 1910.07467)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.float()
+        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
+        return y.to(x.dtype) * self.weight
+
+
+def rope_tables(positions: Tensor, width: int, theta: float = 10000.0) -> Tensor:
+    """Cosines and sines (2, tokens, width/2) for ``positions`` (tokens,) (Su et al. 2021, arXiv 2104.09864)."""
+    frequency = torch.exp(
+        torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) * (-math.log(theta) / width)
+    )
+    angle = positions.float()[:, None] * frequency
+    return torch.stack([angle.cos(), angle.sin()])
+
+
+def rotate(x: Tensor, tables: Tensor) -> Tensor:
+    """Turn adjacent channel pairs of ``x`` (B, heads, tokens, width) by ``tables`` (2, tokens, width/2)."""
+    pairs = x.float().unflatten(-1, (-1, 2))
+    even, odd = pairs[..., 0], pairs[..., 1]
+    cos, sin = tables[0], tables[1]
+    turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
+    return turned.flatten(-2).to(x.dtype)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """x * (1 + scale) + shift."""
+    return x * (1 + scale) + shift
+
+
+class Modulation(nn.Module):
+    """SiLU and a linear layer to ``parts`` vectors of ``width`` (Peebles & Xie 2022, "DiT", arXiv 2212.09748)."""
+
+    def __init__(self, width: int, parts: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, parts * width)
+
+    def forward(self, vec: Tensor) -> Tensor:
+        return self.linear(F.silu(vec))
+
+
+class Mlp(nn.Module):
+    """Linear, GELU (tanh), linear."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class GatedMlp(nn.Module):
+    """SwiGLU without bias: w2(silu(w1 x) * w3 x) (Shazeer 2020, arXiv 2002.05202)."""
+
+    def __init__(self, width_in: int, hidden: int) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(width_in, hidden, bias=False)
+        self.w2 = nn.Linear(hidden, hidden, bias=False)
+        self.w3 = nn.Linear(width_in, hidden, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w2(F.silu(self.w1(x)) * self.w3(x))
+
+
+class TimeConv(nn.Module):
+    """Convolution along the tokens ("same" padding) whose weight has Conv1d's shape (out, in, kernel).
+
+    Computed as one matrix product over neighbouring tokens: that is what bf16 tile units and INT8 engines run fast.
+    """
+
+    def __init__(self, width_in: int, width_out: int, kernel: int, bias: bool) -> None:
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {kernel}")
+        self.weight = nn.Parameter(torch.randn(width_out, width_in, kernel) / (width_in * kernel) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(width_out)) if bias else None
+        self.kernel = kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kernel == 1:
+            return F.linear(x, self.weight[..., 0], self.bias)
+        half, count = self.kernel // 2, x.shape[1]
+        padded = F.pad(x, (0, 0, half, half))
+        stacked = torch.cat([padded[:, k : k + count] for k in range(self.kernel)], dim=-1)
+        return F.linear(stacked, self.weight.permute(0, 2, 1).flatten(1), self.bias)
+
+
+class ConvMlp(nn.Module):
+    """SwiGLU whose three maps are convolutions along the tokens."""
+
+    def __init__(self, width: int, hidden: int, kernel: int) -> None:
+        super().__init__()
+        self.w1 = TimeConv(width, hidden, kernel, bias=False)
+        self.w2 = TimeConv(hidden, width, kernel, bias=False)
+        self.w3 = TimeConv(width, hidden, kernel, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w2(F.silu(self.w1(x)) * self.w3(x))
+
+
+class TimeEmbedding(nn.Module):
+    """Time step (B,) in (0, 1000] -> (B, width): 256 sinusoids, cosines first, then a two-layer MLP."""
+
+    def __init__(self, width: int, frequencies: int = 256) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
+        self.half = frequencies // 2
+
+    def forward(self, t: Tensor) -> Tensor:
+        index = torch.arange(self.half, device=t.device, dtype=torch.float32)
+        angle = t.float()[:, None] * torch.exp(index * (-math.log(10000.0) / self.half))
+        return self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).to(self.mlp[0].weight.dtype))
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention; (B, heads, tokens, width) -> (B, tokens, heads * width)."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)

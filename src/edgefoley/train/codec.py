@@ -1,0 +1,159 @@
+"""Train the codec: ``python -m edgefoley.train.codec --data ../shared/data/sfx --out runs/codec``.
+
+Losses: log-magnitude and compressed-magnitude distances of short-time spectra at five resolutions, log-mel distance at
+two, a complex distance (which is what gets phase right), and the Kullback-Leibler term of the latents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from edgefoley.models.codec import Codec, CodecConfig
+from edgefoley.train.loop import LoopConfig, train
+from edgefoley.train.recordings import Pool, load_pool
+
+KL_WEIGHT = 3e-3
+RESOLUTIONS = (256, 512, 1024, 2048, 4096)  # samples; hop is a quarter
+
+
+def mel_bank(bins: int, bands: int, rate: int = 48_000) -> Tensor:
+    """Triangular filters on the mel scale (bins, bands), each summing to one."""
+    mel = lambda f: 2595 * np.log10(1 + np.asarray(f) / 700)  # noqa: E731
+    edges = np.linspace(mel(30.0), mel(rate / 2), bands + 2)
+    freq = mel(np.linspace(0, rate / 2, bins))[:, None]
+    low, mid, high = edges[:-2], edges[1:-1], edges[2:]
+    bank = np.minimum((freq - low) / (mid - low), (high - freq) / (high - mid)).clip(0)
+    return torch.tensor(bank / np.maximum(bank.sum(0), 1e-6), dtype=torch.float32)
+
+
+class SpectralLoss(nn.Module):
+    """Distances between two waves (B, T)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mel = nn.ParameterDict(
+            {
+                str(n): nn.Parameter(mel_bank(n // 2 + 1, max(16, n // 16)), requires_grad=False)
+                for n in RESOLUTIONS
+            }
+        )
+
+    def forward(self, made: Tensor, true: Tensor, resolutions: Sequence[int]) -> dict[str, Tensor]:
+        log_terms, linear_terms, mel_terms, complex_terms = [], [], [], []
+        for n in resolutions:
+            window = torch.hann_window(n, device=made.device)
+            both = torch.stft(torch.cat([made, true]), n, n // 4, window=window, return_complex=True) / n**0.5
+            power = both.real.square() + both.imag.square()
+            magnitude = (power + 1e-9).sqrt()
+            a, b = magnitude.chunk(2)
+            log_terms.append(((a + 1e-4).log() - (b + 1e-4).log()).abs().mean())
+            linear_terms.append((a.sqrt() - b.sqrt()).abs().mean() / (b.sqrt().mean() + 0.03))
+            x, y = (m.transpose(1, 2) @ self.mel[str(n)] for m in (a, b))
+            mel_terms.append(((x + 1e-4).log() - (y + 1e-4).log()).abs().mean())
+            u, v = (torch.view_as_real(both) * (magnitude + 1e-3).pow(-0.6).detach()[..., None]).chunk(2)
+            complex_terms.append((u - v).abs().mean() / (v.abs().mean() + 0.03))
+        mean = lambda terms: torch.stack(terms).mean()  # noqa: E731
+        return {"log": mean(log_terms), "lin": mean(linear_terms), "mel": mean(mel_terms), "cpx": mean(complex_terms)}
+
+
+def batches(pool: Pool, held_out: bool, seed: int, batch: int, samples: int) -> Callable[[int], Tensor]:
+    """``batch_at(step)`` -> waves (batch, samples), a pure function of seed and step.
+
+    Long recordings are drawn by the square root of their length, so that a two-minute ambience does not drown a click.
+    """
+    chosen = [r for r in pool.recordings if r.held_out == held_out and r.length > 480]
+    weight = np.sqrt(np.minimum([r.length for r in chosen], 480_000).astype(np.float64))
+    weight /= weight.sum()
+
+    def batch_at(step: int) -> Tensor:
+        rng = np.random.default_rng([seed, step])
+        out = np.zeros((batch, samples), dtype=np.float32)
+        for row in out:
+            position = 0
+            while position < samples:  # short recordings follow each other with gaps
+                recording = chosen[rng.choice(len(chosen), p=weight)]
+                begin = int(rng.integers(0, max(1, recording.length - samples // 2)))
+                wave = pool.wave(recording, begin, begin + samples - position)
+                row[position : position + len(wave)] += wave * 10 ** rng.uniform(-1.3, 0)
+                position += len(wave) + int(rng.integers(0, samples // 2))
+            if rng.random() < 0.3:  # two sounds at once
+                recording = chosen[rng.choice(len(chosen), p=weight)]
+                wave = pool.wave(recording, 0, samples)
+                row[: len(wave)] += wave * 10 ** rng.uniform(-1.5, -0.2)
+            row /= max(1.0, float(np.abs(row).max()))
+        return torch.from_numpy(out)
+
+    return batch_at
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/sfx"))
+    parser.add_argument("--out", type=Path, default=Path("runs/codec"))
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=1.28)
+    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many minutes; run again to go on")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--freeze-encoder", action="store_true", help="train the decoder alone: latents stay as they are")
+    args = parser.parse_args()
+    pool = load_pool(args.data, args.out.parent / "recordings")
+    codec, distance = Codec().to(args.device), SpectralLoss().to(args.device)
+    codec.encoder.requires_grad_(not args.freeze_encoder)
+    samples = int(args.seconds * 48_000) // 960 * 960
+    batch_at = batches(pool, False, 1, args.batch, samples)
+    check = [batches(pool, True, 2, 8, samples)(i).to(args.device) for i in range(4)]
+
+    def losses(wave: Tensor, sample: bool, resolutions: Sequence[int] = RESOLUTIONS) -> dict[str, Tensor]:
+        with torch.autocast(args.device, dtype=torch.bfloat16):
+            mean, logvar = codec.encoder(wave)
+            latents = mean + torch.randn_like(mean) * (0.5 * logvar).exp() if sample else mean
+            made = codec.decoder(latents)[:, 0]
+        terms = distance(made[:, 480:-480], wave[:, 480:-480], resolutions)
+        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        total = terms["log"] + 2 * terms["lin"] + terms["mel"] + 1.5 * terms["cpx"] + KL_WEIGHT * kl
+        return {"loss": total, **terms, "kl": kl}
+
+    def validate(_: nn.Module) -> dict[str, float]:
+        with torch.no_grad():
+            sums = [losses(wave, False) for wave in check]
+        return {f"val_{k}": float(np.mean([float(s[k]) for s in sums])) for k in sums[0]}
+
+    config = LoopConfig(steps=args.steps, rate=1e-3, minutes=args.minutes)
+
+    def loss_fn(step: int) -> dict[str, Tensor]:
+        # Two of the five resolutions a step, in turn: the transforms cost more than the networks.
+        pair = [RESOLUTIONS[step % 5], RESOLUTIONS[(step + 2 + step // 5 % 2) % 5]]
+        return losses(batch_at(step).to(args.device), True, pair)
+
+    average = train(codec, loss_fn, args.out, config, validate)
+    codec.load_state_dict({k: v.to(args.device) for k, v in average.state.items()})
+    save_codec(codec, args.out)
+
+
+def save_codec(codec: Codec, folder: Path) -> None:
+    """Averaged weights and configuration, as ``codec.safetensors`` and ``codec.json``."""
+    save_file({k: v.contiguous().cpu() for k, v in codec.state_dict().items()}, folder / "codec.safetensors")
+    (folder / "codec.json").write_text(json.dumps(asdict(codec.config), indent=1))
+
+
+def load_codec(folder: Path) -> Codec:
+    """Read what ``save_codec`` wrote; strict."""
+    from safetensors.torch import load_file
+
+    codec = Codec(CodecConfig(**json.loads((folder / "codec.json").read_text())))
+    codec.load_state_dict(load_file(folder / "codec.safetensors"))
+    return codec.eval()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""One resumable training loop for every trainer: seeds, schedule, checkpoints, a log of JSON lines.
+
+A run lives in one folder: ``log.jsonl`` (a line per report), ``last.pt`` (weights, averaged weights, optimiser, step;
+read back with ``weights_only=True``), written to a temporary name and moved into place, so that a killed run resumes
+from its last whole checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """``steps`` in all; ``rate`` peak learning rate after ``warmup`` steps, cosine to a tenth of it; ``average`` decay
+    of the weights' moving average (0: none); ``report`` and ``save`` every so many steps; ``minutes`` stop after so much
+    wall time in this call (0: no limit), leaving a checkpoint to resume."""
+
+    steps: int
+    rate: float
+    warmup: int = 200
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    average: float = 0.999
+    report: int = 50
+    save: int = 250
+    minutes: float = 0.0
+    seed: int = 0
+
+
+def learning_rate(config: LoopConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to a tenth of the peak."""
+    if step < config.warmup:
+        return config.rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def save_atomic(state: dict[str, Any], path: Path) -> None:
+    """``torch.save`` to a temporary name, then move: a kill leaves the old file or the new one, never half."""
+    temporary = path.with_suffix(path.suffix + ".part")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def log_line(folder: Path, line: dict[str, Any]) -> None:
+    """Append one JSON object to the run's log and show it."""
+    text = json.dumps({k: round(v, 5) if isinstance(v, float) else v for k, v in line.items()})
+    print(text, flush=True)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(text + "\n")
+
+
+class Average:
+    """Exponential moving average of a module's parameters and buffers."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {k: v.detach().clone().float() for k, v in module.state_dict().items()}
+
+    def update(self, module: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for key, value in module.state_dict().items():
+            if value.is_floating_point():
+                self.state[key].lerp_(value.detach().float(), 1 - decay)
+            else:
+                self.state[key] = value.detach().clone()
+
+
+def train(
+    module: nn.Module,
+    loss_fn: Callable[[int], dict[str, Tensor]],
+    folder: Path,
+    config: LoopConfig,
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+) -> Average:
+    """Run or resume ``folder``. ``loss_fn(step)`` returns named scalars; "loss" is the one minimised.
+
+    Returns the averaged weights. ``validate`` sees the module with its current weights at every save.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    optimiser = torch.optim.AdamW(
+        [p for p in module.parameters() if p.requires_grad],
+        lr=config.rate,
+        betas=(0.9, 0.98),
+        weight_decay=config.weight_decay,
+    )
+    average, first = Average(module, config.average), 0
+    if (folder / "last.pt").exists():
+        state = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
+        module.load_state_dict(state["module"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.state, first = state["average"], state["step"]
+        torch.set_rng_state(state["rng"])
+    begin, sums, count, mark = time.monotonic(), {}, 0, time.monotonic()
+    for step in range(first, config.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(config, step)
+        losses = loss_fn(step)
+        optimiser.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        norm = nn.utils.clip_grad_norm_(module.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            log_line(folder, {"step": step + 1, "skipped": "gradient not finite"})
+            continue
+        optimiser.step()
+        average.update(module, step)
+        for key, value in losses.items():
+            sums[key] = sums.get(key, 0.0) + float(value.detach())
+        count += 1
+        stop = step + 1 == config.steps or bool(config.minutes and time.monotonic() - begin > 60 * config.minutes)
+        if (step + 1) % config.report == 0 or stop:
+            pace = count / (time.monotonic() - mark)
+            line = {"step": step + 1, **{k: v / count for k, v in sums.items()}, "steps_per_s": pace}
+            log_line(folder, line)
+            sums, count, mark = {}, 0, time.monotonic()
+        if (step + 1) % config.save == 0 or stop:
+            state = {"module": module.state_dict(), "average": average.state, "step": step + 1}
+            save_atomic(
+                {**state, "optimiser": optimiser.state_dict(), "rng": torch.get_rng_state()}, folder / "last.pt"
+            )
+            if validate is not None:
+                log_line(folder, {"step": step + 1, **validate(module)})
+            mark = time.monotonic()
+        if stop:
+            break
+    return average

@@ -1,0 +1,101 @@
+"""Recordings to learn from: decoded once to 48 kHz mono int16, split by group, kept in one file.
+
+``manifest.tsv`` columns: path, label, seconds, sample_rate, lossy, group, licence, source, attribution. Recordings of one
+``group`` share an origin, so a whole group is either trained on or held out.
+"""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from edgefoley.timeline import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording: ``start`` and ``length`` in samples inside the pool's ``samples``."""
+
+    path: str
+    label: str
+    group: str
+    licence: str
+    attribution: str
+    source: str
+    lossless: bool
+    held_out: bool
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All recordings in one int16 array (memory-mapped)."""
+
+    samples: npt.NDArray[np.int16]
+    recordings: tuple[Recording, ...]
+
+    def wave(self, recording: Recording, begin: int = 0, end: int | None = None) -> npt.NDArray[np.float32]:
+        """Samples ``begin`` to ``end`` of a recording, full scale 1.0."""
+        stop = recording.length if end is None else min(end, recording.length)
+        part = self.samples[recording.start + begin : recording.start + stop]
+        return part.astype(np.float32) / 32768.0
+
+
+def decode_mono(path: Path) -> npt.NDArray[np.float32]:
+    """The whole file at 48 kHz, channels averaged, full scale 1.0."""
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
+    parts = []
+    with av.open(str(path)) as container:
+        for packet in container.demux(audio=0):
+            try:
+                frames = packet.decode()
+            except av.error.ArgumentError:  # an odd last packet, as some WAV files have
+                continue
+            for frame in frames:
+                frame.pts = None
+                parts += [f.to_ndarray()[0] for f in resampler.resample(frame)]
+    parts += [f.to_ndarray()[0] for f in resampler.resample(None)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def is_held_out(group: str, share: float = 0.12) -> bool:
+    """A stable split by the group's name."""
+    return zlib.crc32(group.encode()) % 1000 < 1000 * share
+
+
+def load_pool(source: Path, cache: Path) -> Pool:
+    """Decode ``source`` (a folder with manifest.tsv) into ``cache``, or open it again from there."""
+    cache.mkdir(parents=True, exist_ok=True)
+    rows = list(csv.DictReader((source / "manifest.tsv").open(encoding="utf-8"), delimiter="\t"))
+    lengths_file, data_file = cache / "lengths.npy", cache / "samples.i16"
+    if not lengths_file.exists():
+        lengths = []
+        with data_file.open("wb") as out:
+            for row in rows:
+                wave = decode_mono(source / row["path"])
+                peak = float(np.abs(wave).max()) if len(wave) else 0.0
+                if peak > 0:  # one level for all: half scale peak, so that int16 keeps quiet recordings
+                    wave = wave * (0.9 / peak)
+                out.write((wave * 32767).astype(np.int16).tobytes())
+                lengths.append(len(wave))
+        np.save(lengths_file, np.array(lengths, dtype=np.int64))
+    lengths = np.load(lengths_file).tolist()
+    if len(lengths) != len(rows):
+        raise ValueError(f"{cache} was made from another manifest: delete it and run again")
+    starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+    recordings = tuple(
+        Recording(
+            row["path"], row["label"], row["group"], row["licence"], row["attribution"], row["source"],
+            row["lossy"] == "no", is_held_out(row["group"]), start, length,
+        )
+        for row, start, length in zip(rows, starts, lengths, strict=False)
+    )
+    samples = np.memmap(data_file, dtype=np.int16, mode="r")
+    return Pool(samples, recordings)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from fractions import Fraction as F
+
+import pytest
+
+from edgefoley.errors import BundleIntegrityError
+from edgefoley.timeline import Timeline, grid_count, pick_frames, windows
+
+RATES = [F(12), F(24000, 1001), F(24), F(25), F(30000, 1001), F(30), F(50), F(60000, 1001), F(60), F(240)]
+
+
+@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("rule", ["at_or_before", "at_or_after"])
+def test_eight_seconds_are_200_sync_frames_at_every_rate(fps, rule):
+    times = [n / fps for n in range(int(8 * fps) + 1)]
+    indices, ages = pick_frames(times, F(25), grid_count(F(8), F(25)), rule)
+    assert len(indices) == len(ages) == 200
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_at_or_before_is_the_newest_frame_not_in_the_future(fps):
+    times = [n / fps for n in range(int(4 * fps))]
+    indices, ages = pick_frames(times, F(25), 90, "at_or_before")
+    for k, (index, age) in enumerate(zip(indices, ages, strict=True)):
+        assert index == int(F(k, 25) * fps)
+        assert age == F(k, 25) - times[index]
+        assert 0 <= age < 1 / fps
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_at_or_after_is_the_first_frame_not_in_the_past(fps):
+    times = [n / fps for n in range(int(4 * fps))]
+    indices, ages = pick_frames(times, F(25), 90, "at_or_after")
+    for k, (index, age) in enumerate(zip(indices, ages, strict=True)):
+        assert index == -int(-F(k, 25) * fps // 1)
+        assert -1 / fps < age <= 0
+
+
+def test_borders_hold_the_first_and_the_last_frame():
+    times = [F(1, 10), F(2, 10)]
+    assert pick_frames(times, F(10), 5, "at_or_before") == ([0, 0, 1, 1, 1], [F(-1, 10), 0, 0, F(1, 10), F(1, 5)])
+    assert pick_frames(times, F(10), 5, "at_or_after") == ([0, 0, 1, 1, 1], [F(-1, 10), 0, 0, F(1, 10), F(1, 5)])
+
+
+def test_of_frames_at_the_same_instant_the_last_is_shown():
+    assert pick_frames([F(0), F(0), F(1)], F(1), 1, "at_or_before")[0] == [1]
+
+
+def test_no_time_stamp_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        pick_frames([], F(25), 1, "at_or_before")
+
+
+@pytest.mark.parametrize(
+    ("duration", "rate", "count"),
+    [(F(8), F(25), 200), (F(81, 10), F(2), 17), (F(1, 1000), F(25), 1), (F(1001, 125), F(25), 201), (F(8), F(2), 16)],
+)
+def test_grid_count_counts_instants_before_the_end(duration, rate, count):
+    assert grid_count(duration, rate) == count
+    assert count == 1 or (count - 1) / rate < duration <= count / rate
+
+
+def test_samples_and_latents():
+    timeline = Timeline()
+    assert timeline.hop == 960
+    assert timeline.samples(F(10)) == 480_000
+    assert timeline.samples(F(1001, 30000)) == 1602  # 1601.6, rounded half up
+    assert timeline.samples(F(1, 96000)) == 1
+    for duration in (F(10), F(1001, 120), F(3, 10), F(1, 7)):
+        samples, latents = timeline.samples(duration), timeline.latents(duration)
+        assert (latents - 1) * timeline.hop < samples <= latents * timeline.hop
+
+
+def test_manifest_form_comes_back_the_same():
+    timeline = Timeline(visual_rate=F(8), sync_rate=F(25), rule="at_or_after", window=F(17, 2))
+    assert Timeline.from_json(timeline.to_json()) == timeline
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rule": "nearest"}, {"latent_rate": 7}, {"visual_rate": "1/0"}, {"sync_rate": "fast"}, {"window": None}],
+)
+def test_senseless_manifest_is_refused(change):
+    with pytest.raises(BundleIntegrityError, match="timeline of the manifest"):
+        Timeline.from_json(Timeline().to_json() | change)
+
+
+def test_missing_field_is_named():
+    data = Timeline().to_json()
+    del data["latent_rate"]
+    with pytest.raises(BundleIntegrityError, match="latent_rate"):
+        Timeline.from_json(data)
+
+
+@pytest.mark.parametrize(("count", "size", "overlap"), [(500, 500, 100), (501, 500, 100), (30000, 500, 100), (7, 3, 2)])
+def test_windows_cover_everything_and_overlap(count, size, overlap):
+    stretches = windows(count, size, overlap)
+    assert stretches[0][0] == 0
+    assert stretches[-1][1] == count
+    assert all(stop - start == min(size, count) for start, stop in stretches)
+    assert all(a[1] - b[0] >= overlap for a, b in zip(stretches, stretches[1:], strict=False))
+
+
+def test_window_not_longer_than_the_overlap_is_refused():
+    with pytest.raises(ValueError, match="longer than the overlap"):
+        windows(10, 2, 2)

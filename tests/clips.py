@@ -1,4 +1,4 @@
-"""Clips made on the spot, whose every frame shows its own number, so that a test knows which frame was picked."""
+"""Clips made on the spot whose every frame shows its own number: a test knows which one was picked."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def make_clip(
     pixel_format: str = "yuv420p",
     container_options: dict[str, str] | None = None,
 ) -> Path:
-    """Write a clip. ``times``: time stamp (s) of every frame, on a grid of 1/90000 s (None: constant ``fps``).
+    """Write a clip. ``times``: time stamp (s) of every frame, in ticks of 1/90000 s (None: constant ``fps``).
     ``rotate``: (degrees counter-clockwise, mirrored) written into the display matrix."""
     base = Fraction(1, 90000) if times is not None else 1 / Fraction(fps)
     ticks = [round(time / base) for time in times] if times is not None else list(range(count))
@@ -106,7 +106,9 @@ def _write_sound(out, voice, sound: Sound) -> None:
     frame.sample_rate = sound.rate
     frame.time_base = Fraction(1, sound.rate)
     frame.pts = round(sound.at * sound.rate)
-    for piece in av.AudioResampler(format=voice.codec_context.format, layout=layout, rate=sound.rate).resample(frame):
+    for piece in av.AudioResampler(
+        format=voice.codec_context.format, layout=layout, rate=sound.rate
+    ).resample(frame):
         out.mux(voice.encode(piece))
     out.mux(voice.encode(None))
 

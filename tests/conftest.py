@@ -13,7 +13,7 @@ from tests import clips
 
 @pytest.fixture
 def make_clip(tmp_path: Path) -> Callable[..., Path]:
-    """``make_clip("name.mp4", fps=25, ...)`` writes a clip whose frames show their numbers; see ``tests.clips``."""
+    """``make_clip("name.mp4", fps=25, ...)`` writes a clip of numbered frames; see ``tests.clips``."""
 
     def make(name: str = "clip.mp4", **options) -> Path:
         return clips.make_clip(tmp_path / name, **options)

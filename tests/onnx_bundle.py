@@ -1,4 +1,5 @@
-"""The networks of the fake back end written as ONNX graphs, so that a real engine can be held against known answers.
+"""The networks of the fake back end written as ONNX graphs, so that a real engine can be held against known
+answers.
 
 Import only behind ``pytest.importorskip("onnx")``.
 """
@@ -21,7 +22,8 @@ _HEADER = '<ir_version: 8, opset_import: ["" : 17]>\n'
 
 
 def make_onnx_bundle(folder: str | Path, **defaults: object) -> Path:
-    """``make_fake_bundle`` with a second artefact, for "ort", of every component. ``folder`` is made if missing."""
+    """``make_fake_bundle`` with a second artefact, for "ort", of every component. ``folder`` is made if
+    missing."""
     folder = make_fake_bundle(folder, **defaults)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     for component, graph in graphs().items():
@@ -70,9 +72,10 @@ def graphs() -> dict[str, str]:
         }}""",
         "sync": f"""sync (uint8[1,S,{sh},{sw}] frames, float[1,S] ages)
             => (float[1,S,{sync}] sync_feat, float[1,S2] event_logits)
-            <float full = {{255}}, float ten = {{10}}, float[1,1,{near_sync}] k = {_list(np.ones(near_sync) / near_sync)},
-             float[{sync}] w = {_list(np.cos(np.arange(sync)))}, int64[1] last = {{2}}, int64[1] first = {{0}},
-             int64[2] flat = {{1, -1}}> {{
+            <float full = {{255}}, float ten = {{10}},
+             float[1,1,{near_sync}] k = {_list(np.ones(near_sync) / near_sync)},
+             float[{sync}] w = {_list(np.cos(np.arange(sync)))},
+             int64[1] last = {{2}}, int64[1] first = {{0}}, int64[2] flat = {{1, -1}}> {{
             x = Cast <to = 1> (frames)
             sum = ReduceMean <axes = [2, 3], keepdims = 0> (x)
             bright = Div(sum, full)
@@ -93,10 +96,11 @@ def graphs() -> dict[str, str]:
         "timestep": """timestep (float[1] t) => (float[1] clock) <float thousand = {1000}> {
             clock = Div(t, thousand)
         }""",
-        "denoiser": f"""denoiser (float[1,{latent},L] latents, float[1,{latent},N] target, float[1] text_level, float[1] clock)
+        "denoiser": f"""denoiser (float[1,{latent},L] latents, float[1,{latent},N] target,
+            float[1] text_level, float[1] clock)
             => (float[1,{latent},L] velocity)
-            <float a = {{0.8}}, float b = {{0.1}}, float c = {{0.01}}, float one = {{1}}, int64[1] last = {{3}},
-             int64[3] flat = {{1, {latent}, -1}}> {{
+            <float a = {{0.8}}, float b = {{0.1}}, float c = {{0.01}}, float one = {{1}},
+             int64[1] last = {{3}}, int64[3] flat = {{1, {latent}, -1}}> {{
             once = Unsqueeze(target, last)
             twice = Concat <axis = 3> (once, once)
             wide = Reshape(twice, flat)
@@ -110,7 +114,8 @@ def graphs() -> dict[str, str]:
         }}""",
         "decoder": f"""decoder (float[1,{latent},L] latents) => (float[1,1,samples] waveform)
             <float[{latent},1,{near_latent}] k = {_list(np.ones(latent * near_latent) / near_latent)},
-             float[{latent},{hop}] tones = {_list(tones)}, float half = {{0.5}}, int64[3] flat = {{1, 1, -1}}> {{
+             float[{latent},{hop}] tones = {_list(tones)},
+             float half = {{0.5}}, int64[3] flat = {{1, 1, -1}}> {{
             smooth = Conv <pads = [{CONTEXT["decoder"]}, {CONTEXT["decoder"]}], group = {latent}> (latents, k)
             rows = Transpose <perm = [0, 2, 1]> (smooth)
             loud = MatMul(rows, tones)
@@ -123,11 +128,13 @@ def graphs() -> dict[str, str]:
 
 def _conditioner(text: int, visual: int, sync: int, latent: int) -> str:
     d = np.arange(latent)
-    return f"""conditioner (float[1,T,{text}] text_feat, float[1,M,{visual}] visual_feat, float[1,S,{sync}] sync_feat,
-        float[1] visual_present, float[1] sync_present, int64[N] sync_index, float[M] visual_position)
+    return f"""conditioner (float[1,T,{text}] text_feat, float[1,M,{visual}] visual_feat,
+        float[1,S,{sync}] sync_feat, float[1] visual_present, float[1] sync_present,
+        int64[N] sync_index, float[M] visual_position)
         => (float[1,{latent},N] target, float[1] text_level)
-        <int64 zero = {{0}}, int64 one = {{1}}, int64[1] first = {{0}}, int64[1] column = {{1}}, float two = {{2}},
-         float reach = {{-20}}, float width = {{{visual}}}, float[{latent},1] w = {_list(np.cos(d))},
+        <int64 zero = {{0}}, int64 one = {{1}}, int64[1] first = {{0}}, int64[1] column = {{1}},
+         float two = {{2}}, float reach = {{-20}}, float width = {{{visual}}},
+         float[{latent},1] w = {_list(np.cos(d))},
          float[{latent},1] rising = {_list(d + 1)}, int64[1] row = {{0}}> {{
         shape = Shape(sync_index)
         count = Squeeze(shape, first)

@@ -84,14 +84,26 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "bad timeline": (lambda m: m["timeline"].update(rule="nearest"), "timeline"),
     "no decoder": (lambda m: m["components"].pop("decoder"), "not a bundle manifest.*decoder"),
     "components no object": (lambda m: m.update(components=[]), "not a bundle manifest"),
-    "strange input": (lambda m: m["components"]["sync"]["inputs"][1].update(name="age"), "unknown inputs .*'age'"),
-    "no velocity": (lambda m: m["components"]["denoiser"].update(outputs=[]), "missing tensors .*'velocity'"),
+    "strange input": (
+        lambda m: m["components"]["sync"]["inputs"][1].update(name="age"),
+        "unknown inputs .*'age'",
+    ),
+    "no velocity": (
+        lambda m: m["components"]["denoiser"].update(outputs=[]),
+        "missing tensors .*'velocity'",
+    ),
     "unfed denoiser": (
         lambda m: m["components"]["denoiser"]["inputs"].append({"name": "extra", "shape": [1]}),
         r"'denoiser' takes \['extra'\]",
     ),
-    "no batch": (lambda m: m["components"]["visual"]["attributes"].pop("batch"), r"missing attributes \['batch'\]"),
-    "pixel": (lambda m: m["components"]["visual"]["attributes"].update(pixel="yuv"), "pixel must be"),
+    "no batch": (
+        lambda m: m["components"]["visual"]["attributes"].pop("batch"),
+        r"missing attributes \['batch'\]",
+    ),
+    "pixel": (
+        lambda m: m["components"]["visual"]["attributes"].update(pixel="yuv"),
+        "pixel must be",
+    ),
     "no steps": (lambda m: m["defaults"].update(steps=0), "defaults make no sense"),
     "outside": (lambda m: m["tokenizer"].update(path="../tokenizer.json"), "leaves the bundle's folder"),
     "absolute": (lambda m: m["tokenizer"].update(path="/etc/passwd"), "leaves the bundle's folder"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from fractions import Fraction as F
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -13,6 +13,8 @@ from edgefoley import media
 from edgefoley.errors import MediaReadError, NoVideoStreamError, UsageError
 from edgefoley.types import View
 from tests.clips import Sound, clicks, make_sound_file, number_picture, shown_number
+
+F = Fraction
 
 SYNC = View(F(25), (48, 48), "gray")
 VISUAL = View(F(2), (60, 64), "rgb")
@@ -38,7 +40,7 @@ def expected(times, view, start, end):
     return [n for n, _ in picked], np.array([a for _, a in picked], dtype=np.float32)
 
 
-# --- which frame stands where ---------------------------------------------------------------------------------------
+# --- which frame stands where -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fps", RATES)
@@ -144,7 +146,9 @@ def test_rotation_and_mirror(make_clip, turn, mirror, name):
         assert info.rotation == (360 - turn) % 360
     frame = media.read_clip(path, {"view": View(F(1), (40, 60), "gray")}).views["view"].frames[0]
     corners = [frame[5, 5], frame[5, -5], frame[-5, 5], frame[-5, -5]]
-    np.testing.assert_allclose(corners, [upright[5, 5], upright[5, -5], upright[-5, 5], upright[-5, -5]], atol=4)
+    np.testing.assert_allclose(
+        corners, [upright[5, 5], upright[5, -5], upright[-5, 5], upright[-5, -5]], atol=4
+    )
 
 
 @pytest.mark.parametrize("size", [(161, 97), (97, 161), (33, 17)])
@@ -155,16 +159,18 @@ def test_odd_sizes(make_clip, size):
     assert numbers(clip.views["view"]) == list(range(10))
 
 
-# --- excerpts -------------------------------------------------------------------------------------------------------
+# --- excerpts -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["long.mp4", "long.mkv", "long.ts"])
 @pytest.mark.parametrize("span", [(F(0), F(1)), (F(123, 100), F(3)), (F(9), None), (F(37, 10), F(371, 100))])
 def test_excerpt_shows_what_the_whole_shows_there(make_clip, name, span):
-    path = make_clip(name, fps=F(30000, 1001), count=330, options={"g": "100", "bf": "2", "preset": "veryfast"})
+    path = make_clip(
+        name, fps=F(30000, 1001), count=330, options={"g": "100", "bf": "2", "preset": "veryfast"}
+    )
     times = [n / F(30000, 1001) for n in range(330)]
     if name.endswith("mkv"):  # its clock ticks in milliseconds
-        times = [F(round(time * 1000), 1000) for time in times]
+        times = [F(int(time * 1000 + F(1, 2)), 1000) for time in times]
     clip = media.read_clip(path, {"view": SYNC}, start=span[0], end=span[1])
     stop = clip.info.duration if span[1] is None else span[1]
     assert (clip.start, clip.duration) == (span[0], stop - span[0])
@@ -201,7 +207,10 @@ def test_the_excerpt_is_not_searched_from_the_beginning(make_clip, monkeypatch):
 )
 def test_senseless_excerpts(make_clip, start, end, words):
     path = make_clip(count=50)
-    for read in (lambda: media.read_clip(path, {"view": SYNC}, start, end), lambda: media.read_audio(path, 48000, start, end)):
+    for read in (
+        lambda: media.read_clip(path, {"view": SYNC}, start, end),
+        lambda: media.read_audio(path, 48000, start, end),
+    ):
         with pytest.raises(UsageError, match=words) as caught:
             read()
         assert "2.000 s" in str(caught.value) or "after" in words
@@ -215,7 +224,7 @@ def test_the_printed_length_may_be_typed_back(make_clip):
     assert media.read_clip(path, {"view": SYNC}, end=typed).duration == duration
 
 
-# --- what costs or saves --------------------------------------------------------------------------------------------
+# --- what costs or saves ------------------------------------------------------------------------------------
 
 
 def test_only_wanted_frames_are_scaled(make_clip, monkeypatch):
@@ -247,7 +256,7 @@ def test_threads_do_not_change_the_frames(make_clip):
     np.testing.assert_array_equal(one, four)
 
 
-# --- bad input ------------------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------
 
 
 def both(path):
@@ -355,7 +364,12 @@ def test_truncated_mp4_without_its_index(make_clip):
 def test_truncated_file_gives_what_is_there(make_clip, name):
     noise = np.random.default_rng(0).integers(0, 255, (64, 96), dtype=np.uint8)
     pictures = [np.where(np.arange(64)[:, None] < 12, noise, number_picture(n, (96, 64))) for n in range(100)]
-    path = make_clip(name, pictures=pictures, count=100, container_options={"movflags": "faststart"} if "mp4" in name else {})
+    path = make_clip(
+        name,
+        pictures=pictures,
+        count=100,
+        container_options={"movflags": "faststart"} if "mp4" in name else {},
+    )
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 6 // 10])
     with warnings.catch_warnings():
@@ -368,7 +382,9 @@ def test_truncated_file_gives_what_is_there(make_clip, name):
 
 
 def test_damaged_frames_are_skipped_with_a_warning(make_clip):
-    path = make_clip("hurt.avi", codec="mjpeg", pixel_format="yuvj420p", count=30, options={"qmin": "1", "q": "1"})
+    path = make_clip(
+        "hurt.avi", codec="mjpeg", pixel_format="yuvj420p", count=30, options={"qmin": "1", "q": "1"}
+    )
     with av.open(str(path)) as container:
         spot = {i: (p.pos, p.size) for i, p in enumerate(container.demux(video=0)) if p.size}
     data = bytearray(path.read_bytes())
@@ -394,7 +410,7 @@ def test_nothing_decodes(make_clip):
     assert "damaged" in str(both(path))
 
 
-# --- the sound that is there ----------------------------------------------------------------------------------------
+# --- the sound that is there --------------------------------------------------------------------------------
 
 
 def first_click(samples: np.ndarray) -> int:
@@ -408,7 +424,9 @@ def test_no_sound(make_clip):
 
 
 @pytest.mark.parametrize("at", [F(0), F(1, 4), F(1)])
-@pytest.mark.parametrize(("name", "codec"), [("s.mov", "pcm_s16le"), ("s.mkv", "pcm_s16le"), ("s.mp4", "aac")])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("s.mov", "pcm_s16le"), ("s.mkv", "pcm_s16le"), ("s.mp4", "aac")]
+)
 def test_sound_is_on_the_pictures_clock(make_clip, name, codec, at):
     sound = Sound(clicks(1.5, [0.5]), at=at, codec=codec)
     path = make_clip(name, count=75, sound=sound)
@@ -425,7 +443,9 @@ def test_sound_that_began_before_the_pictures(make_clip):
     path = make_clip("s.mkv", times=times, sound=Sound(clicks(2.0, [1.0]), codec="pcm_s16le"))
     audio = media.read_audio(path)
     assert audio.samples.shape == (1, 2 * 48000)
-    assert abs(first_click(audio.samples[0]) - first_click(clicks(2.0, [0.5])[0])) <= 48  # 1 ms: Matroska's clock
+    assert (
+        abs(first_click(audio.samples[0]) - first_click(clicks(2.0, [0.5])[0])) <= 48
+    )  # 1 ms: Matroska's clock
 
 
 def test_short_sound_is_followed_by_silence_and_long_sound_is_cut(make_clip):

@@ -17,7 +17,9 @@ def save_tokenizer(path, vocabulary, sentence=True, limit=None, pad=None):
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[U]" if "[U]" in vocabulary else None))
     tokenizer.pre_tokenizer = Whitespace()
     if sentence:
-        tokenizer.post_processor = TemplateProcessing(single="[S] $A", special_tokens=[("[S]", vocabulary["[S]"])])
+        tokenizer.post_processor = TemplateProcessing(
+            single="[S] $A", special_tokens=[("[S]", vocabulary["[S]"])]
+        )
     if limit is not None:
         tokenizer.enable_truncation(limit)
     if pad is not None:
@@ -60,10 +62,10 @@ def test_a_replaced_file_is_read_anew(tmp_path):
 
 
 def test_missing_and_damaged_files_are_named(tmp_path):
-    with pytest.raises(BundleIntegrityError, match="none.json cannot be read"):
+    with pytest.raises(BundleIntegrityError, match=r"none\.json cannot be read"):
         tokenize(tmp_path / "none.json", "dog")
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(BundleIntegrityError, match="bad.json cannot be read"):
+    with pytest.raises(BundleIntegrityError, match=r"bad\.json cannot be read"):
         tokenize(tmp_path / "bad.json", "dog")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_order_of_convergence_on_a_linear_equation(solver, order):
         abs(solve(solver, lambda x, s: a * x + b * s, start, sigmas(steps))[0] - exact(start[0]))
         for steps in (20, 40, 80)
     ]
-    for coarse, fine in zip(errors[:-1], errors[1:], strict=True):
+    for coarse, fine in pairwise(errors):
         assert math.log2(coarse / fine) == pytest.approx(order, abs=0.12)
 
 
@@ -126,7 +127,8 @@ def test_triangle():
 
 @pytest.mark.parametrize("count", [1, 24, 25, 26, 60, 407])
 def test_blended_windows_of_a_pointwise_velocity_equal_the_whole(count):
-    """Where the velocity at a position does not depend on its neighbours, windows must not be audible at all."""
+    """Where the velocity at a position does not depend on its neighbours, windows must not be audible at
+    all."""
     spans = windows(count, 25, 5)
     x = noise(count, (1, 3, count))
 

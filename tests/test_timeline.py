@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from fractions import Fraction as F
+from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 
 from edgefoley.errors import BundleIntegrityError
 from edgefoley.timeline import Timeline, grid_count, pick_frames, windows
+
+F = Fraction
 
 RATES = [F(12), F(24000, 1001), F(24), F(25), F(30000, 1001), F(30), F(50), F(60000, 1001), F(60), F(240)]
 
@@ -39,8 +42,14 @@ def test_at_or_after_is_the_first_frame_not_in_the_past(fps):
 
 def test_borders_hold_the_first_and_the_last_frame():
     times = [F(1, 10), F(2, 10)]
-    assert pick_frames(times, F(10), 5, "at_or_before") == ([0, 0, 1, 1, 1], [F(-1, 10), 0, 0, F(1, 10), F(1, 5)])
-    assert pick_frames(times, F(10), 5, "at_or_after") == ([0, 0, 1, 1, 1], [F(-1, 10), 0, 0, F(1, 10), F(1, 5)])
+    assert pick_frames(times, F(10), 5, "at_or_before") == (
+        [0, 0, 1, 1, 1],
+        [F(-1, 10), 0, 0, F(1, 10), F(1, 5)],
+    )
+    assert pick_frames(times, F(10), 5, "at_or_after") == (
+        [0, 0, 1, 1, 1],
+        [F(-1, 10), 0, 0, F(1, 10), F(1, 5)],
+    )
 
 
 def test_of_frames_at_the_same_instant_the_last_is_shown():
@@ -54,7 +63,13 @@ def test_no_time_stamp_is_refused():
 
 @pytest.mark.parametrize(
     ("duration", "rate", "count"),
-    [(F(8), F(25), 200), (F(81, 10), F(2), 17), (F(1, 1000), F(25), 1), (F(1001, 125), F(25), 201), (F(8), F(2), 16)],
+    [
+        (F(8), F(25), 200),
+        (F(81, 10), F(2), 17),
+        (F(1, 1000), F(25), 1),
+        (F(1001, 125), F(25), 201),
+        (F(8), F(2), 16),
+    ],
 )
 def test_grid_count_counts_instants_before_the_end(duration, rate, count):
     assert grid_count(duration, rate) == count
@@ -79,7 +94,13 @@ def test_manifest_form_comes_back_the_same():
 
 @pytest.mark.parametrize(
     "change",
-    [{"rule": "nearest"}, {"latent_rate": 7}, {"visual_rate": "1/0"}, {"sync_rate": "fast"}, {"window": None}],
+    [
+        {"rule": "nearest"},
+        {"latent_rate": 7},
+        {"visual_rate": "1/0"},
+        {"sync_rate": "fast"},
+        {"window": None},
+    ],
 )
 def test_senseless_manifest_is_refused(change):
     with pytest.raises(BundleIntegrityError, match="timeline of the manifest"):
@@ -93,13 +114,15 @@ def test_missing_field_is_named():
         Timeline.from_json(data)
 
 
-@pytest.mark.parametrize(("count", "size", "overlap"), [(500, 500, 100), (501, 500, 100), (30000, 500, 100), (7, 3, 2)])
+@pytest.mark.parametrize(
+    ("count", "size", "overlap"), [(500, 500, 100), (501, 500, 100), (30000, 500, 100), (7, 3, 2)]
+)
 def test_windows_cover_everything_and_overlap(count, size, overlap):
     stretches = windows(count, size, overlap)
     assert stretches[0][0] == 0
     assert stretches[-1][1] == count
     assert all(stop - start == min(size, count) for start, stop in stretches)
-    assert all(a[1] - b[0] >= overlap for a, b in zip(stretches, stretches[1:], strict=False))
+    assert all(a[1] - b[0] >= overlap for a, b in pairwise(stretches))
 
 
 def test_window_not_longer_than_the_overlap_is_refused():

@@ -25,7 +25,7 @@ _ABSOLUTE_GATE = -70.0  # LUFS
 _RELATIVE_GATE = -10.0  # LU below the mean of what passes the absolute gate
 _OFFSET = -0.691  # dB, cancels the K weighting's gain at 997 Hz
 _RESPONSE = 8192  # samples of the K weighting's impulse response, at every rate up to 48 kHz
-_BLOCK = 1 << 16  # samples filtered at once: bounds the memory for long sounds
+_TRANSFORM = 1 << 16  # samples filtered at once: bounds the memory for long sounds
 
 OVERSAMPLING = 4  # BS.1770-4 annex 2
 _TAPS = 24  # taps on each side of one phase of the interpolator
@@ -108,10 +108,10 @@ def _weighted(channel: FloatArray, rate: int) -> Iterator[tuple[int, DoubleArray
     """K-weighted blocks with their position, by overlap-save."""
     response = _k_response(rate)
     reach = response.size - 1
-    size = _BLOCK + reach
+    size = max(_TRANSFORM, 2 ** math.ceil(math.log2(4 * reach)))
     spectrum = np.fft.rfft(response, size)
     padded = np.concatenate((np.zeros(reach), channel))
-    for first in range(0, channel.size, _BLOCK):
+    for first in range(0, channel.size, size - reach):
         piece = padded[first : first + size]
         filtered = np.fft.irfft(np.fft.rfft(piece, size) * spectrum, size)
         yield first, filtered[reach : piece.size]

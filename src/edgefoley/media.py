@@ -23,8 +23,8 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 
 from edgefoley.errors import MediaReadError, UsageError
-from edgefoley.probe import MediaWarning, Source, excerpt, inspect, open_source, packets, probe, video_stream
 from edgefoley.soundtrack import read_audio
+from edgefoley.source import MediaWarning, Source, excerpt, inspect, open_source, packets, probe, video_stream
 from edgefoley.timeline import grid_count, pick_frames
 from edgefoley.types import ByteArray, Clip, FrameView, View
 
@@ -49,8 +49,8 @@ def read_clip(
     """Decode the excerpt [start, end) seconds (None: to the border) once and give every view its frames.
 
     ``max_height`` pixels: how much detail is wanted. Pictures higher than that are decoded without the
-    deblocking filter (H.264, HEVC, VP9), and where even a view is higher, the picture is brought to that height
-    before it is enlarged to the view. ``threads`` of the decoder; None: the available cores, at most 4.
+    deblocking filter (H.264, HEVC, VP9), and where even a view is higher, the picture is brought to that
+    height before it is enlarged. ``threads``: of the decoder; None: the available cores, at most 4.
 
     Damaged frames are skipped with a MediaWarning and the frame before is held. Raises MediaReadError,
     NoVideoStreamError, or UsageError for an excerpt outside the clip.

@@ -33,7 +33,7 @@ from av.stream import Disposition, Stream
 
 from edgefoley.errors import OutputError
 from edgefoley.loudness import amplitude, as_channels, true_peak_dbtp
-from edgefoley.probe import MediaWarning, Source, open_source, video_stream
+from edgefoley.source import MediaWarning, Source, open_source, video_stream
 from edgefoley.types import Audio, FloatArray
 
 AAC_BIT_RATE = 192_000  # bit/s per track
@@ -109,7 +109,7 @@ def mux(
             ]
             copied |= _add_others(out, container, form, pictures, keep_original, bool(tracks))
             _describe(out, container, tags, shift)
-            flows = [_flow(container, copied, shift)]
+            flows = [_lasting(_flow(container, copied, shift), copied[pictures.index], source, shift)]
             flows += [
                 _flow(part, {0: stream}, source.origin + shift)
                 for part, stream in zip(encoded, new, strict=True)
@@ -237,7 +237,9 @@ def _describe(
     out: OutputContainer, container: InputContainer, tags: Mapping[str, str], shift: Fraction
 ) -> None:
     """The source's tags and chapters; ours go first in the comment."""
-    inherited = {name: text for name, text in container.metadata.items() if name.lower() not in _OWN_TAGS}
+    # Matroska gives the names in capitals.
+    lowered = {name.lower(): text for name, text in container.metadata.items()}
+    inherited = {name: text for name, text in lowered.items() if name not in _OWN_TAGS}
     comment = inherited.pop("comment", None)
     out.metadata.update(inherited | dict(tags))
     if comment:
@@ -275,4 +277,19 @@ def _flow(
             packet.dts += ticks
             moment = packet.dts * base
         packet.stream = targets[packet.stream_index]
+        yield moment, packet
+
+
+def _lasting(
+    flow: Iterator[tuple[Fraction, Packet]], pictures: Stream, source: Source, shift: Fraction
+) -> Iterator[tuple[Fraction, Packet]]:
+    """The flow with the last picture's duration filled in: where the source only implies it (MPEG-TS), the
+    new file would end one picture early."""
+    end = source.origin + source.info.duration + shift
+    for moment, packet in flow:
+        if packet.stream is pictures and packet.pts is not None:
+            base = Fraction(packet.time_base)
+            rest = end - packet.pts * base
+            if (packet.duration or 0) * base < rest <= source.frame_duration * Fraction(3, 2):
+                packet.duration = round(rest / base)
         yield moment, packet

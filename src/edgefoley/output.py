@@ -23,10 +23,10 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from edgefoley.errors import NumericError, OutputError, UsageError
+from edgefoley.errors import MediaReadError, NumericError, OutputError, UsageError
 from edgefoley.loudness import as_channels
 from edgefoley.mux import ContainerCannotHoldError, Track, mux
-from edgefoley.probe import excerpt, inspect
+from edgefoley.source import excerpt, inspect
 from edgefoley.timeline import Timeline
 from edgefoley.types import Audio
 
@@ -45,7 +45,8 @@ _INFO = {
     "software": b"ISFT",
 }
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_RIFF_LIMIT = (1 << 32) - 1
+_BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
+_RIFF_LIMIT = (1 << 32) - (1 << 20)  # bytes of sound; the rest is for the header and the tags
 
 
 def write_wav(
@@ -65,29 +66,23 @@ def write_wav(
     """
     path = Path(path)
     channels = as_channels(audio)
+    if subtype not in _BITS:
+        raise UsageError(f"unknown WAV subtype {subtype!r}; known are {', '.join(_BITS)}")
+    bits = _BITS[subtype]
+    if channels.size * bits // 8 > _RIFF_LIMIT:
+        raise OutputError(f"{path} would exceed the 4 GiB that a WAV file can hold; write a shorter excerpt")
     if not np.isfinite(channels).all():
         raise NumericError(f"{path} is not written: the sound holds NaN or infinity")
+    code, frame = (3 if subtype == "FLOAT" else 1), channels.shape[0] * bits // 8
+    form = struct.pack("<HHIIHH", code, channels.shape[0], audio.rate, audio.rate * frame, frame, bits)
+    chunks = [(b"fmt ", form)]
     if subtype == "FLOAT":
-        data, code, bits = channels.T.astype("<f4").tobytes(), 3, 32
-    elif subtype in ("PCM_16", "PCM_24"):
-        bits = int(subtype[-2:])
-        data, code = _pcm(channels, bits), 1
-    else:
-        raise UsageError(f"unknown WAV subtype {subtype!r}; known are PCM_16, PCM_24, FLOAT")
-    frame = channels.shape[0] * bits // 8
-    chunks = [
-        (
-            b"fmt ",
-            struct.pack("<HHIIHH", code, channels.shape[0], audio.rate, audio.rate * frame, frame, bits),
-        )
-    ]
-    if code == 3:
         chunks.append((b"fact", struct.pack("<I", channels.shape[1])))
     chunks.append((b"LIST", b"INFO" + b"".join(_chunk(*tag) for tag in _tags(metadata))))
-    chunks.append((b"data", data))
+    chunks.append(
+        (b"data", channels.T.astype("<f4").tobytes() if subtype == "FLOAT" else _pcm(channels, bits))
+    )
     size = 4 + sum(8 + len(body) + len(body) % 2 for _, body in chunks)
-    if size > _RIFF_LIMIT:
-        raise OutputError(f"{path} would exceed the 4 GiB that a WAV file can hold; write a shorter excerpt")
     with _growing(path, overwrite) as file:
         file.write(b"RIFF" + struct.pack("<I", size) + b"WAVE")
         for name, body in chunks:
@@ -167,10 +162,10 @@ def check_target(path: str | Path, overwrite: bool = False, source: str | Path |
 
 
 def read_wav_tags(path: str | Path) -> dict[str, str]:
-    """The tags of a WAV file as ``write_wav`` wrote them. Raises OutputError when it is no RIFF file."""
+    """The tags of a WAV file as ``write_wav`` wrote them. Raises MediaReadError when it is no WAV file."""
     data = Path(path).read_bytes()
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise OutputError(f"{path} is not a WAV file")
+        raise MediaReadError(f"{path} is not a WAV file")
     names = {code: name for name, code in _INFO.items()}
     tags: dict[str, str] = {}
     for name, body in _chunks(data[12:]):

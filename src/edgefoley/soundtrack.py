@@ -21,7 +21,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from edgefoley.probe import MediaWarning, excerpt, inspect, open_source, packets
+from edgefoley.source import MediaWarning, excerpt, inspect, open_source, packets
 from edgefoley.timeline import SAMPLE_RATE, Timeline
 from edgefoley.types import Audio, FloatArray
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,13 +148,25 @@ def check(planned: Sequence[tuple[Path | None, Sequence[Target]]], overwrite: bo
         )
 
 
-def make_folder(target: Target) -> None:
-    """Create the folder of ``target`` (one level) when it is missing. Raises OutputError."""
-    for path in target.paths:
+@contextmanager
+def folder_for(target: Target) -> Iterator[None]:
+    """Make the folder of ``target`` (one level) when it is missing, and take it away again when the block
+    fails and leaves it empty. Raises OutputError."""
+    made = []
+    for folder in {path.parent for path in target.paths}:
         try:
-            path.parent.mkdir(exist_ok=True)
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
         except OSError as error:
-            raise OutputError(f"cannot create the folder {path.parent}: {error.strerror}.") from error
+            raise OutputError(f"cannot create the folder {folder}: {error.strerror}.") from error
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # something else is in it by now
+                folder.rmdir()
+        raise
 
 
 def _may_become(path: Path) -> tuple[Path, ...]:

@@ -1,8 +1,8 @@
 """Every rate and count in one place, in exact rational arithmetic.
 
-A clip is a duration in seconds (a ``Fraction``). Everything else - samples of sound, latents, frames per encoder - is
-counted from it here and nowhere else, so an 8 s clip has exactly 200 sync frames at every source frame rate and the
-sound is as long as the video to the sample.
+A clip is a duration in seconds (a ``Fraction``). Everything else - samples of sound, latents, frames per
+encoder - is counted from it here and nowhere else, so an 8 s clip has exactly 200 sync frames at every source
+frame rate and the sound is as long as the video to the sample.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ EVENT_RATE = 50  # Hz, grid of the event curve
 
 @dataclass(frozen=True)
 class Timeline:
-    """The rates of one bundle: ``latent_rate``, ``visual_rate`` and ``sync_rate`` per second, ``rule`` of frame choice.
+    """The rates of one bundle: ``latent_rate``, ``visual_rate`` and ``sync_rate`` per second, ``rule`` of
+    frame choice.
 
     Defaults are nano's. ``window`` and ``overlap`` (seconds): longest stretch denoised at once and how much
     neighbouring stretches share.
@@ -78,7 +79,10 @@ class Timeline:
             )
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise BundleIntegrityError(f"timeline of the manifest is not readable: {error!r}") from error
-        if timeline.sample_rate % timeline.latent_rate or timeline.rule not in ("at_or_after", "at_or_before"):
+        if timeline.sample_rate % timeline.latent_rate or timeline.rule not in (
+            "at_or_after",
+            "at_or_before",
+        ):
             raise BundleIntegrityError(f"timeline of the manifest makes no sense: {dict(data)}")
         return timeline
 
@@ -93,9 +97,10 @@ def pick_frames(
 ) -> tuple[list[int], list[Fraction]]:
     """Which frame stands at each grid instant k/rate, and its age there.
 
-    ``timestamps`` (seconds, ascending, relative to the clip's start, not empty). "at_or_before": the newest frame at or
-    before k/rate (the first frame where there is none yet); "at_or_after": the first frame at or after it (the last
-    frame is held at the end). Returns indices and ages k/rate - timestamp in seconds, ``count`` of each.
+    ``timestamps`` (seconds, ascending, relative to the clip's start, not empty). "at_or_before": the newest
+    frame at or before k/rate (the first frame where there is none yet); "at_or_after": the first frame at or
+    after it (the last frame is held at the end). Returns indices and ages k/rate - timestamp in seconds,
+    ``count`` of each.
     """
     if not timestamps:
         raise ValueError("pick_frames needs at least one time stamp")
@@ -112,7 +117,8 @@ def pick_frames(
 
 
 def windows(count: int, size: int, overlap: int) -> list[tuple[int, int]]:
-    """Cover ``count`` positions by stretches [start, stop) of at most ``size``, neighbours sharing ``overlap`` or more.
+    """Cover ``count`` positions by stretches [start, stop) of at most ``size``, neighbours sharing
+    ``overlap`` or more.
 
     All stretches have the same length when there is more than one, so that one graph shape serves them all.
     """
@@ -126,14 +132,14 @@ def windows(count: int, size: int, overlap: int) -> list[tuple[int, int]]:
 
 
 def chunks(count: int, size: int, context: int) -> list[tuple[int, int, int, int]]:
-    """Cut ``count`` positions into parts of at most ``size``, each read with ``context`` real neighbours on both sides.
+    """Cut ``count`` positions into parts of at most ``size``, each read with ``context`` real neighbours on
+    both sides.
 
-    Returns (start, stop, first, last) per part: feed positions [first, last), keep the results of [start, stop). At the
-    ends of the whole there is no context, just as when the whole is fed at once.
+    Returns (start, stop, first, last) per part: feed positions [first, last), keep the results of [start,
+    stop). At the ends of the whole there is no context, just as when the whole is fed at once.
     """
     number = math.ceil(Fraction(count, size))
     bounds = [round(Fraction(i * count, number)) for i in range(number + 1)]
     return [
-        (start, stop, max(0, start - context), min(count, stop + context))
-        for start, stop in pairwise(bounds)
+        (start, stop, max(0, start - context), min(count, stop + context)) for start, stop in pairwise(bounds)
     ]

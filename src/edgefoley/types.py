@@ -24,7 +24,8 @@ FrameRule = Literal["at_or_after", "at_or_before"]
 class TensorSpec:
     """Name, shape and element type of one input or output of a graph.
 
-    ``shape`` holds an int for a fixed axis and a string (the axis' name) for a free one; ``dtype`` is a numpy name.
+    ``shape`` holds an int for a fixed axis and a string (the axis' name) for a free one; ``dtype`` is a numpy
+    name.
     """
 
     name: str
@@ -45,8 +46,8 @@ class View:
 
 @dataclass(frozen=True)
 class FrameView:
-    """Frames on one grid: ``frames`` (n, h, w) gray or (n, h, w, 3) RGB, uint8; ``ages`` (n,) seconds between the grid
-    instant and the time stamp of the frame shown there (>= 0 under the rule "at_or_before")."""
+    """Frames on one grid: ``frames`` (n, h, w) gray or (n, h, w, 3) RGB, uint8; ``ages`` (n,) seconds between
+    the grid instant and the time stamp of the frame shown there (>= 0 under the rule "at_or_before")."""
 
     frames: ByteArray
     ages: FloatArray
@@ -69,7 +70,8 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Clip:
-    """The excerpt to be sounded: ``start`` and ``duration`` in seconds, one ``FrameView`` per encoder name."""
+    """The excerpt to be sounded: ``start`` and ``duration`` in seconds, one ``FrameView`` per encoder
+    name."""
 
     info: VideoInfo
     start: Fraction
@@ -81,9 +83,10 @@ class Clip:
 class Conditioning:
     """What the encoders said about the clip. Every array has a leading batch axis of 1.
 
-    ``text_feat`` and ``negative_text_feat`` (1, T, D_text); ``visual_feat`` (1, M, D_visual) and ``sync_feat``
-    (1, S, D_sync), or None for sound without a picture; ``event_logits`` (1, 2 S): onset logit on the 50 Hz grid.
-    ``prompt`` and ``negative_prompt`` are the texts encoded, ``stages`` what encoding cost.
+    ``text_feat`` and ``negative_text_feat`` (1, T, D_text); ``visual_feat`` (1, M, D_visual) and
+    ``sync_feat`` (1, S, D_sync), or None for sound without a picture; ``event_logits`` (1, 2 S): onset logit
+    on the 50 Hz grid. ``prompt`` and ``negative_prompt`` are the texts encoded, ``stages`` what encoding
+    cost.
     """
 
     duration: Fraction
@@ -111,7 +114,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Audio:
-    """Mono or multi-channel sound: ``samples`` float32 (n,) or (channels, n), full scale 1.0; ``rate`` in Hz."""
+    """Mono or multi-channel sound: ``samples`` float32 (n,) or (channels, n), full scale 1.0; ``rate`` in
+    Hz."""
 
     samples: FloatArray
     rate: int
@@ -123,7 +127,8 @@ class Audio:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run: wall ``seconds`` and ``peak_rss_mb`` (10^6 bytes, of the process, up to its end)."""
+    """One stage of a run: wall ``seconds`` and ``peak_rss_mb`` (10^6 bytes, of the process, up to its
+    end)."""
 
     name: str
     seconds: float

@@ -1,7 +1,7 @@
 """What every back end must do: one class, run for each of them on the same graph with the same answers.
 
-The graph is the fake bundle's sync component: two inputs (uint8 and float32, one free axis), two outputs. To add a back
-end, say in ``CASES`` how its artefact of that graph is made.
+The graph is the fake bundle's sync component: two inputs (uint8 and float32, one free axis), two outputs. To
+add a back end, say in ``CASES`` how its artefact of that graph is made.
 """
 
 from __future__ import annotations
@@ -200,7 +200,9 @@ class TestBackend:
             backend.load(path, LoadOptions())
 
     @pytest.mark.parametrize("threads", [None, 1, 2])
-    def test_threads_do_not_change_the_answer(self, backend: Backend, path: Path, threads: int | None) -> None:
+    def test_threads_do_not_change_the_answer(
+        self, backend: Backend, path: Path, threads: int | None
+    ) -> None:
         session, feeds = backend.load(path, LoadOptions(threads=threads)), make_feeds(40)
         np.testing.assert_allclose(session.run(feeds)["sync_feat"], answer(feeds)["sync_feat"], atol=1e-5)
         session.close()

@@ -74,6 +74,7 @@ def test_heads_must_divide_the_width() -> None:
         TextConfig(width=100, heads=6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"
 )  # torch's exporter, not ours

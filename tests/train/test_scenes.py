@@ -48,6 +48,13 @@ def test_the_pool_of_kinds_has_events_and_motion() -> None:
         assert max(moving) > 0.3, archetype
 
 
+def test_events_without_drawing_are_those_of_the_drawn_scene() -> None:
+    for seed in range(20, 30):
+        scene = render_scene(seed, 1.0)
+        events, activity = scene_events(seed, 1.0)
+        assert events == scene.events and np.array_equal(activity, scene.activity)
+
+
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match=r"unknown archetype .bang..*impact"):
         render_scene(0, 2.0, archetype="bang")

@@ -31,8 +31,11 @@ class Session(Protocol):
     def bind(self, constants: Mapping[str, npt.NDArray]) -> None:
         """Keep these inputs for all following runs (replaces earlier bindings of the same names)."""
 
-    def run(self, feeds: Mapping[str, npt.NDArray], outputs: Sequence[str] | None = None) -> dict[str, npt.NDArray]:
-        """Compute the named ``outputs`` (None: all). Unknown, missing or ill-shaped feeds raise BackendError."""
+    def run(
+        self, feeds: Mapping[str, npt.NDArray], outputs: Sequence[str] | None = None
+    ) -> dict[str, npt.NDArray]:
+        """Compute the named ``outputs`` (None: all). Unknown, missing or ill-shaped feeds raise
+        BackendError."""
 
     def close(self) -> None:
         """Free the memory; using the session afterwards raises BackendError."""

@@ -82,7 +82,10 @@ class FakeSession:
         everything = {**self._bound, **feeds}
         check_feeds(self._component, self._inputs, everything)
         self._backend.runs[self._component] = self._backend.runs.get(self._component, 0) + 1
-        values = _FUNCTIONS[self._component](everything, self._sizes)
+        try:
+            values = _FUNCTIONS[self._component](everything, self._sizes)
+        except ValueError as error:
+            raise BackendError(f"{self._component}: the lengths of its inputs contradict: {error}") from error
         return {name: values[name] for name in names}
 
     def close(self) -> None:

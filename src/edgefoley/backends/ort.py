@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 INSTALL = 'python -m pip install "onnxruntime>=1.19"'
 
-_LOG_ERRORS_ONLY = 3
+_LOG_NOTHING = 4  # "fatal": what goes wrong comes as an exception, and is told once
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -85,7 +85,7 @@ class OrtBackend:
         try:
             import onnxruntime
 
-            onnxruntime.set_default_logger_severity(_LOG_ERRORS_ONLY)
+            onnxruntime.set_default_logger_severity(_LOG_NOTHING)
             if hasattr(onnxruntime, "disable_telemetry_events"):
                 onnxruntime.disable_telemetry_events()  # the official Windows builds report usage otherwise
             session = onnxruntime.InferenceSession(
@@ -101,7 +101,7 @@ class OrtBackend:
 
     def _session_options(self, onnxruntime: Any, options: LoadOptions) -> Any:
         chosen = onnxruntime.SessionOptions()
-        chosen.log_severity_level = _LOG_ERRORS_ONLY
+        chosen.log_severity_level = _LOG_NOTHING
         chosen.intra_op_num_threads = default_threads() if options.threads is None else options.threads
         chosen.inter_op_num_threads = 1  # the graphs are chains; nothing could run side by side
         chosen.enable_cpu_mem_arena = self.options.arena

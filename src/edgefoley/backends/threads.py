@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
 
 def default_threads() -> int:
     """Physical cores that this process may use: its CPU affinity, sibling hyper-threads counted once, and no
@@ -34,7 +36,7 @@ def _siblings(cpu: int) -> str:
 def _quota() -> int | None:
     """CPUs that a container (cgroup v2) may use at once, rounded up; None without a limit."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        quota, period = _QUOTA.read_text(encoding="ascii").split()
         return None if quota == "max" else max(1, -(-int(quota) // int(period)))
     except (OSError, ValueError):
         return None

@@ -24,21 +24,21 @@ class RMSNorm(nn.Module):
 
 
 def rope_tables(positions: Tensor, width: int, theta: float = 10000.0) -> Tensor:
-    """Cosines and sines (2, tokens, width/2) for ``positions`` (tokens,) (Su et al. 2021, arXiv 2104.09864)."""
+    """Rotary tables (2, tokens, width) for ``positions`` (tokens,): each cosine twice, each sine as -sin, +sin
+    (Su et al. 2021, arXiv 2104.09864)."""
     frequency = torch.exp(
         torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) * (-math.log(theta) / width)
     )
     angle = positions.float()[:, None] * frequency
-    return torch.stack([angle.cos(), angle.sin()])
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack([torch.stack([cos, cos], -1), torch.stack([-sin, sin], -1)]).flatten(-2)
 
 
 def rotate(x: Tensor, tables: Tensor) -> Tensor:
-    """Turn adjacent channel pairs of ``x`` (B, heads, tokens, width) by ``tables`` (2, tokens, width/2)."""
-    pairs = x.float().unflatten(-1, (-1, 2))
-    even, odd = pairs[..., 0], pairs[..., 1]
-    cos, sin = tables[0], tables[1]
-    turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+    """Turn adjacent channel pairs of ``x`` (B, heads, tokens, width) by ``tables`` (2, tokens, width)."""
+    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    cos, sin = tables.to(x.dtype)
+    return x * cos + swapped * sin
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

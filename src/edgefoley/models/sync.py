@@ -141,10 +141,10 @@ class SyncEncoder(nn.Module):
         change = change / (
             change.abs() + (0.2 * contrast).to(dtype)
         )  # small motions count nearly like large ones
-        level = (x * (0.4 / contrast).to(dtype) - (mean * 0.4 / contrast).to(dtype)).clamp(-1, 1)
+        level = (x * (0.4 / contrast).to(dtype) - (mean * 0.4 / contrast).to(dtype)).clamp(-1.0, 1.0)
         previous = ages.flatten().index_select(0, first).view_as(ages)
         gap = (places - before).float() / self.config.rate - ages + previous
-        clocks = torch.stack([ages * 5.0, gap.clamp(0, 0.4) * 5.0], 2).clamp(0, 2)
+        clocks = torch.stack([ages * 5.0, gap.clamp(0.0, 0.4) * 5.0], 2).clamp(0.0, 2.0)
         return torch.cat([level, change, change.index_select(0, first)], 1), clocks
 
     @torch.no_grad()

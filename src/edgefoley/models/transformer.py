@@ -100,7 +100,7 @@ NANO = TransformerConfig(
 
 class Condition(NamedTuple):
     """What depends on the clip alone. ``text_k``, ``text_v`` (blocks, B, heads, T, d); ``visual`` (B, M, h); ``sync``
-    (B, S, h); ``sync_index`` (N,); rotary tables (2, tokens, d/2) for the joint attention (``sound_rope``,
+    (B, S, h); ``sync_index`` (N,); rotary tables (2, tokens, d) for the joint attention (``sound_rope``,
     ``visual_rope``) and at plain positions (``sound_plain``, ``visual_plain``)."""
 
     text_k: Tensor

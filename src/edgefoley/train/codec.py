@@ -21,7 +21,7 @@ from edgefoley.models.codec import Codec, CodecConfig
 from edgefoley.train.loop import LoopConfig, train
 from edgefoley.train.recordings import Pool, load_pool
 
-KL_WEIGHT = 3e-3
+KL_WEIGHT = 2e-4
 RESOLUTIONS = (256, 512, 1024, 2048, 4096)  # samples; hop is a quarter
 
 
@@ -48,7 +48,7 @@ class SpectralLoss(nn.Module):
         )
 
     def forward(self, made: Tensor, true: Tensor, resolutions: Sequence[int]) -> dict[str, Tensor]:
-        log_terms, linear_terms, mel_terms, complex_terms = [], [], [], []
+        log_terms, linear_terms, mel_terms, complex_terms, convergence_terms = [], [], [], [], []
         for n in resolutions:
             window = torch.hann_window(n, device=made.device)
             both = torch.stft(torch.cat([made, true]), n, n // 4, window=window, return_complex=True) / n**0.5
@@ -57,12 +57,16 @@ class SpectralLoss(nn.Module):
             a, b = magnitude.chunk(2)
             log_terms.append(((a + 1e-4).log() - (b + 1e-4).log()).abs().mean())
             linear_terms.append((a.sqrt() - b.sqrt()).abs().mean() / (b.sqrt().mean() + 0.03))
+            convergence_terms.append(((a - b).square().sum((1, 2)) / (b.square().sum((1, 2)) + 1e-2)).sqrt().mean())
             x, y = (m.transpose(1, 2) @ self.mel[str(n)] for m in (a, b))
             mel_terms.append(((x + 1e-4).log() - (y + 1e-4).log()).abs().mean())
             u, v = (torch.view_as_real(both) * (magnitude + 1e-3).pow(-0.6).detach()[..., None]).chunk(2)
             complex_terms.append((u - v).abs().mean() / (v.abs().mean() + 0.03))
         mean = lambda terms: torch.stack(terms).mean()  # noqa: E731
-        return {"log": mean(log_terms), "lin": mean(linear_terms), "mel": mean(mel_terms), "cpx": mean(complex_terms)}
+        return {
+            "log": mean(log_terms), "lin": mean(linear_terms), "mel": mean(mel_terms), "cpx": mean(complex_terms),
+            "sc": mean(convergence_terms),
+        }  # fmt: skip
 
 
 def batches(pool: Pool, held_out: bool, seed: int, batch: int, samples: int) -> Callable[[int], Tensor]:
@@ -104,10 +108,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.28)
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many minutes; run again to go on")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--start", type=Path, help="begin with the weights of another run's folder")
     parser.add_argument("--freeze-encoder", action="store_true", help="train the decoder alone: latents stay as they are")
     args = parser.parse_args()
     pool = load_pool(args.data, args.out.parent / "recordings")
     codec, distance = Codec().to(args.device), SpectralLoss().to(args.device)
+    if args.start is not None:
+        codec.load_state_dict(load_codec(args.start).state_dict())
     codec.encoder.requires_grad_(not args.freeze_encoder)
     samples = int(args.seconds * 48_000) // 960 * 960
     batch_at = batches(pool, False, 1, args.batch, samples)
@@ -120,7 +127,8 @@ def main() -> None:
             made = codec.decoder(latents)[:, 0]
         terms = distance(made[:, 480:-480], wave[:, 480:-480], resolutions)
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        total = terms["log"] + 2 * terms["lin"] + terms["mel"] + 1.5 * terms["cpx"] + KL_WEIGHT * kl
+        # The complex term is light: while the phase is unknown its optimum is silence.
+        total = terms["log"] + 3 * terms["lin"] + terms["mel"] + terms["sc"] + 0.2 * terms["cpx"] + KL_WEIGHT * kl
         return {"loss": total, **terms, "kl": kl}
 
     def validate(_: nn.Module) -> dict[str, float]:
@@ -128,7 +136,7 @@ def main() -> None:
             sums = [losses(wave, False) for wave in check]
         return {f"val_{k}": float(np.mean([float(s[k]) for s in sums])) for k in sums[0]}
 
-    config = LoopConfig(steps=args.steps, rate=1e-3, minutes=args.minutes)
+    config = LoopConfig(steps=args.steps, rate=1e-3, minutes=args.minutes, warmup=100)
 
     def loss_fn(step: int) -> dict[str, Tensor]:
         # Two of the five resolutions a step, in turn: the transforms cost more than the networks.

@@ -1,9 +1,9 @@
 """Compose training sound: recordings placed at the events of rendered scenes, loops under them, captions' concepts.
 
-``python -m edgefoley.train.mixes --data ../shared/data/sfx --scenes runs/sync/pool --out runs/mixes --shards 60``
+``python -m edgefoley.train.mixes --data ../shared/data/sfx --out runs/mixes --shards 60``
 
-Each mix is ten seconds: two neighbouring scenes of the pool, one after the other, or no picture at all. Written as shards of int16
-sound and JSON, whole or not at all; every shard is a pure function of its number.
+Each mix is ten seconds: two scenes' events, one after the other, or no picture at all. Written as shards of int16 sound and
+JSON, whole or not at all; every shard is a pure function of its number.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ from edgefoley.timeline import SAMPLE_RATE
 from edgefoley.train.concepts import Concept, load_concepts
 from edgefoley.train.events import Wave, fade, loop_to, resample_speed, room, single_events
 from edgefoley.train.recordings import Pool, Recording, load_pool
-from edgefoley.train.scene_pool import Pool as ScenePool
+from edgefoley.train.scenes import scene_events
 
 SECONDS = 10
 SAMPLES = SECONDS * SAMPLE_RATE
+FIRST_SEED = 2_000_000  # scenes whose pictures no encoder has seen
 GAP_S = {"impact": 0.06, "step": 0.06, "burst": 0.12, "vocal": 0.12, "texture": 1.0}
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What a mix is about: ``concepts`` ids (first the main one; later ones are heard too), ``scenes`` indices in the
-    pool (empty: no picture), ``silent``: nothing happens and nothing sounds."""
+    """What a mix is about: ``concepts`` ids (first the main one; later ones are heard too), ``scenes`` seeds (empty: no
+    picture) with their ``events`` (time s, strength) and ``activity`` (50 Hz), ``silent``: nothing happens or sounds."""
 
     concepts: tuple[str, ...]
     scenes: tuple[int, ...]
+    events: tuple[tuple[float, float], ...] = ()
+    activity: tuple[float, ...] = ()
     silent: bool = False
 
 
@@ -127,7 +130,7 @@ def natural_times(rng: np.random.Generator, kind: str) -> list[tuple[float, floa
     return [(float(t), float(np.clip(level + rng.normal(0, 0.15), 0.1, 1))) for t in times if 0 <= t < SECONDS - 0.05]
 
 
-def compose(library: Library, scenes: ScenePool, rng: np.random.Generator) -> tuple[Wave, Mix]:
+def compose(library: Library, rng: np.random.Generator) -> tuple[Wave, Mix]:
     """Draw one mix."""
     names = list(library.concepts)
     main = library.concepts[names[int(rng.integers(len(names)))]]
@@ -136,15 +139,10 @@ def compose(library: Library, scenes: ScenePool, rng: np.random.Generator) -> tu
     picked: tuple[int, ...] = ()
     activity, times = None, natural_times(rng, main.kind)
     if rng.random() < 0.68:
-        first = 2 * int(rng.integers(len(scenes) // 2))
-        picked = (first, first + 1)
-        half = int(scenes.seconds * 50)
-        activity = np.zeros(2 * half, dtype=np.float32)
-        times = []
-        for k, index in enumerate(picked):
-            scene = scenes.scenes[index]
-            activity[k * half : (k + 1) * half] = scene["activity"][:half]
-            times += [(k * scenes.seconds + t, s) for t, s in zip(scene["times"], scene["strengths"], strict=True)]
+        picked = tuple(int(seed) for seed in rng.integers(FIRST_SEED, 2**31, 2))
+        parts = [scene_events(seed, SECONDS / 2) for seed in picked]
+        activity = np.concatenate([a for _, a in parts])
+        times = [(k * SECONDS / 2 + e.time_s, e.strength) for k, (events, _) in enumerate(parts) for e in events]
     silent = False
     if main.kind == "texture":
         wave = texture(library, main, rng, activity)
@@ -171,10 +169,12 @@ def compose(library: Library, scenes: ScenePool, rng: np.random.Generator) -> tu
         # Loud enough to fill the latents, never clipped; the runtime sets the loudness.
         rms = float(np.sqrt(np.square(wave).mean()))
         wave = wave * min(0.95 / peak, 10 ** (-20 / 20) / (rms + 1e-6)) * float(rng.uniform(0.8, 1.0))
-    return wave.astype(np.float32), Mix(concepts, picked, silent)
+    seen = tuple((round(t, 4), round(s, 3)) for t, s in times) if picked else ()
+    curve = () if activity is None else tuple(round(float(a), 2) for a in activity)
+    return wave.astype(np.float32), Mix(concepts, picked, seen, curve, silent)
 
 
-def write_shard(library: Library, scenes: ScenePool, folder: Path, number: int, count: int) -> None:
+def write_shard(library: Library, folder: Path, number: int, count: int) -> None:
     """One shard, unless it is there already."""
     target = folder / f"mix_{number:04d}.json"
     if target.exists():
@@ -182,7 +182,7 @@ def write_shard(library: Library, scenes: ScenePool, folder: Path, number: int, 
     rng = np.random.default_rng([7, number])
     waves, mixes = [], []
     for _ in range(count):
-        wave, mix = compose(library, scenes, rng)
+        wave, mix = compose(library, rng)
         waves.append((wave * 32767).astype(np.int16))
         mixes.append(asdict(mix))
     sound = target.with_suffix(".npy")
@@ -196,17 +196,15 @@ def write_shard(library: Library, scenes: ScenePool, folder: Path, number: int, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/sfx"))
-    parser.add_argument("--scenes", type=Path, default=Path("runs/sync/pool"))
     parser.add_argument("--out", type=Path, default=Path("runs/mixes"))
     parser.add_argument("--shards", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="number of the first shard")
     parser.add_argument("--per-shard", type=int, default=64)
     args = parser.parse_args()
     library = Library(load_pool(args.data, args.out.parent / "recordings"))
-    scenes = ScenePool(args.scenes)
     args.out.mkdir(parents=True, exist_ok=True)
     for number in range(args.first, args.shards):
-        write_shard(library, scenes, args.out, number, args.per_shard)
+        write_shard(library, args.out, number, args.per_shard)
         print(f"shard {number + 1} of {args.shards}", flush=True)
 
 

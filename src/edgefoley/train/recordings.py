@@ -65,6 +65,16 @@ def decode_mono(path: Path) -> npt.NDArray[np.float32]:
     return np.concatenate(parts).astype(np.float32)
 
 
+def high_pass(wave: npt.NDArray[np.float32], corner: float = 30.0) -> npt.NDArray[np.float32]:
+    """Remove offset and rumble below ``corner`` Hz: inaudible, but it would take the level of what is heard."""
+    if not len(wave):
+        return wave
+    size = len(wave) + SAMPLE_RATE // 10  # silence after the end, so that the filter does not wrap around
+    frequency = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    gain = 1 / np.sqrt(1 + (corner / np.maximum(frequency, 1e-3)) ** 8)
+    return np.fft.irfft(np.fft.rfft(wave, size) * gain, size)[: len(wave)].astype(np.float32)
+
+
 def is_held_out(group: str, share: float = 0.12) -> bool:
     """A stable split by the group's name."""
     return zlib.crc32(group.encode()) % 1000 < 1000 * share
@@ -79,7 +89,7 @@ def load_pool(source: Path, cache: Path) -> Pool:
         lengths = []
         with data_file.open("wb") as out:
             for row in rows:
-                wave = decode_mono(source / row["path"])
+                wave = high_pass(decode_mono(source / row["path"]))
                 peak = float(np.abs(wave).max()) if len(wave) else 0.0
                 if peak > 0:  # one level for all: half scale peak, so that int16 keeps quiet recordings
                     wave = wave * (0.9 / peak)

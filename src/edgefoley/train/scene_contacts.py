@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefoley.train.scene_draw import Canvas, Sprite, affine
+from edgefoley.train.scene_draw import Canvas, Sprite, affine, chain
 from edgefoley.train.scene_motion import Bounce, Event, Rng, Strikes, Strokes, Wobble, pick, smoothstep
 
 Point = NDArray[np.float64]
@@ -107,7 +107,7 @@ class Impact(Program):
         self.arm = float(rng.uniform(0.12, 0.4))
         self.shades = rng.integers(0, 256, 4)
         self.head = Sprite(rng, "any")
-        self.tremor = Wobble.random(rng, 0.02, 0.5, 5.0)
+        self.tremor = Wobble.random(rng, math.exp(rng.uniform(math.log(0.01), math.log(0.25))), 0.4, 4.0)
         self.away = rng.random() < 0.2  # the tool leaves the picture in long gaps
 
     def _target(self, t: float) -> Point:
@@ -255,20 +255,12 @@ class Drop(Program):
                 continue
             u, r = max(0.0, t - b.release_s), self.radii[i]
             since, index = b.since(t)
-            slow = u if index < 0 else u - since * 0.5
-            x = self.x0[i] + self.vx[i] * min(slow, 4.0)
+            moving = min(u, b.times[-1] - b.release_s)  # drifts and turns until it rests
+            x = self.x0[i] + self.vx[i] * min(moving, 4.0)
             near = 1.0 - self.squash * math.exp(-since / 0.03) if index >= 0 else 1.0
-            angle = self.spin[i] * slow if index < len(b.times) - 1 else 0.0
-            canvas.sprite(
-                self.sprites[i],
-                affine(
-                    x,
-                    -b.height(t) - r * near,
-                    r / near,
-                    r * near,
-                    angle if self.shapes[i] != "disc" else 0.3 * angle,
-                ),
-            )
+            turn = affine(angle=self.spin[i] * moving * (0.3 if self.shapes[i] == "disc" else 1.0))
+            squashed = affine(x, -b.height(t) - r * near, r / near, r * near)
+            canvas.sprite(self.sprites[i], chain(squashed, turn))
             if self.hand is not None:
                 hand = point(x, -max(b.height(t), 0.75 * b.height0) - 2 * r)
                 canvas.bar(hand + point(0.5, -1.0), hand, 0.25, self.hand, 0.7)

@@ -101,6 +101,8 @@ class Strikes:
         rebound = float(rng.uniform(0.08, 1.0))
         self._edges = [-10.0, *self.times, seconds + 10.0]
         self._swings: list[_Swing] = []
+        # people wave a tool about between strikes: reversals in the air that make no sound
+        self._hover = Wobble.random(rng, float(rng.uniform(0.1, 0.6)) * (rng.random() < 0.6), 0.5, 5.0)
         for start, end in zip(self._edges, self._edges[1:], strict=False):
             gap = end - start - min(dwell, 0.15 * (end - start))
             fall = min(quick * float(rng.uniform(0.8, 1.6)), 0.5 * gap)
@@ -158,6 +160,8 @@ class Strikes:
         level = s.rebound + (s.windup - s.rebound) * smoothstep(
             1.6 * (u - s.rise) / min(span, 1.5) if span < 5 else 1.0
         )
+        free = min(1.0, (u - s.rise) / 0.1, (end - s.fall - t) / 0.1)
+        level *= 1.0 + free * max(-0.75, self._hover.at(t))
         for centre, half, depth in s.feints:
             if abs(t - centre) < half:
                 level *= 1.0 - depth * math.cos(0.5 * math.pi * (t - centre) / half) ** 2

@@ -22,7 +22,7 @@ __all__ = ["ARCHETYPES", "FRAME_RATES", "Event", "Scene", "grid", "render_scene"
 
 FRAME_RATES = (12.0, 15.0, 24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60.0)
 ACTIVITY_RATE = 50  # values per second of Scene.activity
-RENDERER_VERSION = 1  # raised whenever the same seed would draw something else
+RENDERER_VERSION = 2  # raised whenever the same seed would draw something else
 _SHARES = {
     "impact": 0.34,
     "scrape": 0.06,
@@ -112,6 +112,21 @@ class _Stage:
         return canvas.image
 
 
+def scene_events(seed: int, seconds: float) -> tuple[list[Event], NDArray[np.float32]]:
+    """Events and activity (50 Hz) of ``render_scene(seed, seconds)`` without drawing it, for its sound."""
+    rng = np.random.default_rng(seed)
+    rng.choice(FRAME_RATES)
+    kind = str(rng.choice(ARCHETYPES, p=list(_SHARES.values())))
+    program = _program(rng, kind, seconds)
+    return program.events, _activity(program, seconds)
+
+
+def _activity(program: Program, seconds: float) -> NDArray[np.float32]:
+    return np.array(
+        [program.activity(k / ACTIVITY_RATE) for k in range(math.ceil(seconds * ACTIVITY_RATE))], np.float32
+    )
+
+
 def render_scene(
     seed: int, seconds: float, fps: float | None = None, size: int = 112, archetype: str | None = None
 ) -> Scene:
@@ -147,11 +162,7 @@ def render_scene(
             else np.asarray(np.mean(images, axis=0, dtype=np.float32)).astype(np.uint8)
         )
         frames[i] = sensor.develop(image, i, float(t))
-    activity = np.array(
-        [stage.program.activity(k / ACTIVITY_RATE) for k in range(math.ceil(seconds * ACTIVITY_RATE))],
-        np.float32,
-    )
-    return Scene(frames, times, stage.program.events, activity, kind, seconds)
+    return Scene(frames, times, stage.program.events, _activity(stage.program, seconds), kind, seconds)
 
 
 def grid_index(

@@ -121,7 +121,7 @@ class TextTrainer(nn.Module):
         self.words = nn.Linear(config.text_dim, config.text_dim)
 
     def encode_by_length(self, ids: Tensor, chunks: int) -> tuple[Tensor, Tensor]:
-        """Sentence vectors and means of the other tokens' vectors, both (B, text_dim), of (B, T) token numbers.
+        """Sentence vectors and means of the other tokens' vectors, both (B, text_dim), of ids (B, T).
 
         Texts run in `chunks` groups of similar length: most captions are far shorter than the longest.
         """

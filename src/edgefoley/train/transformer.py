@@ -1,6 +1,6 @@
 """Train nano's transformer by flow matching: ``python -m edgefoley.train.transformer --out runs/transformer``.
 
-Needs runs/codec, runs/text, runs/mixes with latents and the scene pool that the mixes were made from. Each example is a
+Needs runs/codec, runs/text and runs/mixes with latents. Each example is a
 stretch of a mix: its latents, a caption in English or Chinese, the event curve of its scenes with errors added, and
 rows for the picture: in nano the picture speaks through names of classes, so a row is a blend of sentence vectors
 in which the right one weighs most. Each condition is dropped at times, so that every combination works and guidance has
@@ -26,7 +26,6 @@ from edgefoley.models.text import TextConfig, TextEncoder
 from edgefoley.models.transformer import NANO, Transformer
 from edgefoley.train.concepts import Concept, caption, load_concepts
 from edgefoley.train.loop import LoopConfig, train
-from edgefoley.train.scene_pool import Pool as ScenePool
 from edgefoley.train.sync_curve import degrade, draw_curve
 
 LATENT_RATE = 50
@@ -38,7 +37,7 @@ class Captioner:
     def __init__(self, folder: Path, device: str) -> None:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
-        config = TextConfig(**json.loads((folder / "text.json").read_text()))
+        config = TextConfig(**json.loads((folder / "text.json").read_text())["config"])
         self.encoder = TextEncoder(config).eval().to(device)
         self.encoder.load_state_dict(load_file(folder / "text.safetensors"))
         self.device = device
@@ -56,7 +55,7 @@ class Captioner:
 class Examples:
     """``self(step)`` is a pure function of seed and step."""
 
-    def __init__(self, mixes: Path, scenes: ScenePool, captioner: Captioner, batch: int, seed: int, last: bool) -> None:
+    def __init__(self, mixes: Path, captioner: Captioner, batch: int, seed: int, last: bool) -> None:
         paths = sorted(mixes.glob("latents_*.npy"))
         if len(paths) < 2:
             raise SystemExit(f"fewer than two shards of latents in {mixes}: run python -m edgefoley.train.latents first")
@@ -66,19 +65,10 @@ class Examples:
         for path in chosen:
             self.mixes += json.loads(path.with_name(path.name.replace("latents", "mix")).with_suffix(".json").read_text())
         self.per_shard = len(self.latents[0])
-        self.scenes, self.captioner, self.batch, self.seed = scenes, captioner, batch, seed
+        self.captioner, self.batch, self.seed = captioner, batch, seed
         self.concepts = {c.id: c for c in load_concepts()}
         everything = [c.phrases(lang)[0] for c in self.concepts.values() for lang in ("en", "zh")]
         self.vectors = captioner(everything)[0][:, 0]
-
-    def events(self, mix: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """True times, strengths and activity (50 Hz) over the ten seconds."""
-        half = self.scenes.seconds
-        parts = [self.scenes.scenes[i] for i in mix["scenes"]]
-        times = np.concatenate([k * half + p["times"] for k, p in enumerate(parts)])
-        strengths = np.concatenate([p["strengths"] for p in parts])
-        activity = np.concatenate([p["activity"][: int(half * 50)] for p in parts]).astype(np.float32)
-        return times, strengths, activity
 
     def visual(self, concept: Concept, rows: int, rng: np.random.Generator) -> Tensor:
         """Rows (rows, D): a blend of sentence vectors, the concept's own with a random share."""
@@ -110,7 +100,8 @@ class Examples:
             picture = bool(mix["scenes"]) and drop > 0.08
             curve = np.zeros((tokens, NANO.sync_dim), np.float32)
             if picture:
-                times, strengths, activity = self.events(mix)
+                times, strengths = np.array(mix["events"], dtype=np.float64).reshape(-1, 2).T
+                activity = np.array(mix["activity"], dtype=np.float32)
                 at = begin / LATENT_RATE
                 inside = (times >= at) & (times < at + tokens / 25)
                 noisy = degrade(times[inside] - at, strengths[inside], tokens / 25, rng)
@@ -152,9 +143,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     captioner = Captioner(args.runs / "text", args.device)
-    scenes = ScenePool(args.runs / "sync" / "pool")
     make: Callable[[int, bool], Examples] = lambda seed, last: Examples(  # noqa: E731
-        args.runs / "mixes", scenes, captioner, args.batch, seed, last
+        args.runs / "mixes", captioner, args.batch, seed, last
     )
     examples, held_out = make(1, False), make(2, True)
     torch.manual_seed(0)

@@ -32,6 +32,9 @@ from edgefoley.types import ByteArray, VideoInfo
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 
 
+_TAIL = Fraction(2)  # seconds at the end of a file that are looked at to find where it ends
+
+
 class MediaWarning(UserWarning):
     """A clip was read or written, but something in it was damaged or could not be kept."""
 
@@ -249,14 +252,15 @@ def _end(container: InputContainer, stream: VideoStream, frame_duration: Fractio
 def _last_packet_end(
     container: InputContainer, stream: VideoStream, near: Fraction | None, frame_duration: Fraction
 ) -> Fraction | None:
-    """Largest pts + duration from the key frame before ``near`` on (None: from the beginning)."""
+    """Largest pts + duration of the packets around and after ``near`` (None: of all)."""
     base = Fraction(stream.time_base or Fraction(1, 1000))
     last: Fraction | None = None
     try:
         if near is None:
             container.seek(0)
         else:
-            container.seek(int(near / base), stream=stream)
+            # Well before the end: MPEG-TS seeks roughly, and pictures are stored out of order.
+            container.seek(max(0, int((near - _TAIL) / base)), stream=stream)
         for packet in container.demux(stream):
             if packet.size and packet.pts is not None and not packet.is_discard:
                 length = packet.duration * base if packet.duration else frame_duration

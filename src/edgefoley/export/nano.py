@@ -1,0 +1,200 @@
+"""Trained weights -> the packaged bundle: ``python -m edgefoley.export.nano --runs runs --out src/edgefoley/bundles/nano``.
+
+Every graph is exported, checked against PyTorch at several sizes, stored compactly (transformer and image encoder 8 bits per
+output channel, the rest 16 bits; arithmetic stays float32), checked again, and written to a fresh folder that replaces
+the old bundle only when everything has passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from edgefoley._version import __version__
+from edgefoley.bundle import open_bundle, write_manifest
+from edgefoley.convert.efficientnet import find_checkpoint, load_encoder
+from edgefoley.export.compact import store_fp16, store_int8, strip_metadata
+from edgefoley.export.components import SyncGraph, decoder_graph, sync_graph, text_graph, transformer_graphs
+from edgefoley.export.graph import GraphSpec, export_graph, tensor_entries, verify
+from edgefoley.models.sync import SyncConfig
+from edgefoley.models.text import TextConfig, TextEncoder
+from edgefoley.models.transformer import Transformer, TransformerConfig
+from edgefoley.models.visual import INT8_KEEP, ClassSpaceVisual, class_names, fold_batch_norm
+from edgefoley.timeline import Timeline
+from edgefoley.train.codec import load_codec
+from edgefoley.train.sync import SyncTrainer
+
+EXACT = 3e-5  # relative error of a graph in float32 against PyTorch
+COMPACT = {"fp16": 5e-3, "int8": 4e-2}  # and of the stored one; measured values go into the manifest
+STORAGE = {
+    "text": "fp16", "visual": "int8", "sync": "fp16", "conditioner": "int8", "timestep": "int8", "denoiser": "int8",
+    "decoder": "fp16",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Everything that training left in ``runs``."""
+
+    transformer: Transformer
+    text: TextEncoder
+    sync: SyncGraph
+    visual: ClassSpaceVisual
+    decoder: Any
+
+
+def load_trained(runs: Path, peak_gain: float, peak_bias: float, temperature: float) -> Trained:
+    """Read the averaged weights of every run; strict."""
+    text = TextEncoder(TextConfig(**json.loads((runs / "text" / "text.json").read_text())["config"])).eval()
+    text.load_state_dict(load_file(runs / "text" / "text.safetensors"))
+    folder = runs / "transformer"
+    transformer = Transformer(TransformerConfig(**json.loads((folder / "transformer.json").read_text()))).eval()
+    transformer.load_state_dict(load_file(folder / "transformer.safetensors"))
+    config = SyncConfig.from_json(json.loads((runs / "sync" / "sync.json").read_text())["config"])
+    trainer = SyncTrainer(config)
+    trainer.load_state_dict(torch.load(runs / "sync" / "last.pt", weights_only=True, map_location="cpu")["average"])
+    trainer.eval()
+    sync = SyncGraph(trainer.encoder, trainer.strength, trainer.activity, peak_gain, peak_bias)
+    vectors = sentence_vectors(text, runs / "text" / "tokenizer.json", class_names())
+    visual = ClassSpaceVisual(fold_batch_norm(load_encoder()), vectors, temperature)
+    return Trained(transformer, text, sync.eval(), visual.eval(), load_codec(runs / "codec").decoder)
+
+
+def sentence_vectors(text: TextEncoder, tokenizer_path: Path, texts: tuple[str, ...]) -> Tensor:
+    """Sentence vector (n, D) of each text."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    tokenizer.no_padding()
+    rows = []
+    with torch.no_grad():
+        for phrase in texts:
+            ids = torch.tensor([tokenizer.encode(phrase).ids])
+            rows.append(text(ids, torch.ones(ids.shape))[0, 0])
+    return torch.stack(rows)
+
+
+def visual_graph(module: ClassSpaceVisual) -> GraphSpec:
+    """Frames -> rows in the space of sentence vectors, and class logits."""
+    generator = torch.Generator().manual_seed(3)
+    examples = []
+    for count in (2, 1, 5):
+        coarse = torch.rand(count, 3, 8, 8, generator=generator) * 255  # smooth pictures, not white noise
+        frames = torch.nn.functional.interpolate(coarse, size=(224, 224), mode="bilinear")
+        examples.append({"frames": frames.permute(0, 2, 3, 1).to(torch.uint8).contiguous()})
+    return GraphSpec(
+        "visual", module, ("visual_feat", "class_logits"), {"frames": {0: "frame"}}, examples,
+        {"size": [224, 224], "pixel": "rgb", "batch": 8},
+    )  # fmt: skip
+
+
+def compact(model: onnx.ModelProto, scheme: str, keep: tuple[str, ...]) -> onnx.ModelProto:
+    """Store the weights narrowly; see ``export.compact``."""
+    model = strip_metadata(model)
+    if scheme == "int8":
+        model = store_int8(model, keep=[k for k in keep if k in {i.name for i in model.graph.initializer}], widen="multiply")[0]
+    return store_fp16(model)[0]
+
+
+def attributions(data: Path) -> list[dict[str, str]]:
+    """Each origin of training recordings once: licence, source, attribution, labels."""
+    rows = csv.DictReader((data / "manifest.tsv").open(encoding="utf-8"), delimiter="\t")
+    merged: dict[tuple[str, str, str], set[str]] = {}
+    for row in rows:
+        source = row["source"].split(":mods/")[0].split("/")[0] if len(row["source"]) > 120 else row["source"]
+        merged.setdefault((row["licence"], row["attribution"], source), set()).add(row["label"])
+    return [
+        {"licence": k[0], "attribution": k[1], "source": k[2], "labels": "; ".join(sorted(v))}
+        for k, v in sorted(merged.items())
+    ]
+
+
+def write_credits(data: Path, path: Path) -> None:
+    """CREDITS.tsv: what the shipped weights were trained on."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["licence", "attribution", "source", "labels"], delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(attributions(data))
+
+
+def build(trained: Trained, tokenizer: Path, folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """Write all graphs into ``folder``; returns the components of the manifest and the errors measured."""
+    specs = [
+        text_graph(trained.text), visual_graph(trained.visual), sync_graph(trained.sync),
+        *transformer_graphs(trained.transformer), decoder_graph(trained.decoder),
+    ]  # fmt: skip
+    components, errors = {}, {}
+    for spec in specs:
+        exact = export_graph(spec)
+        exact_error = verify(spec, exact, EXACT)
+        scheme = STORAGE[spec.name]
+        model = compact(exact, scheme, tuple(INT8_KEEP) if spec.name == "visual" else ())
+        onnx.checker.check_model(model)
+        # The event curve jumps where two probabilities are nearly equal, so rounding may move a whole peak there.
+        errors[spec.name] = verify(spec, model, 1.0 if spec.name == "sync" else COMPACT[scheme])
+        name = f"{spec.name}.onnx"
+        (folder / name).write_bytes(model.SerializeToString())
+        inputs, outputs = tensor_entries(model)
+        components[spec.name] = {
+            "inputs": inputs, "outputs": outputs, "attributes": dict(spec.attributes), "artefacts": {"ort": {"path": name}},
+        }  # fmt: skip
+        size = (folder / name).stat().st_size
+        print(f"{spec.name:12} {size / 1e6:6.2f} MB  exact {exact_error:.1e}  stored {errors[spec.name]:.1e} ({scheme})", flush=True)
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    return components, errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/sfx"))
+    parser.add_argument("--out", type=Path, default=Path("src/edgefoley/bundles/nano"))
+    parser.add_argument("--steps", type=int, default=12, help="default denoising steps of the bundle")
+    parser.add_argument("--guidance", type=float, default=2.5, help="default guidance of the bundle")
+    parser.add_argument("--peak-gain", type=float, default=1.0, help="factor on event logits before the sigmoid")
+    parser.add_argument("--peak-bias", type=float, default=0.0)
+    parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
+    args = parser.parse_args()
+    trained = load_trained(args.runs, args.peak_gain, args.peak_bias, args.temperature)
+    fresh = args.out.with_name(args.out.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    components, errors = build(trained, args.runs / "text" / "tokenizer.json", fresh)
+    write_credits(args.data, fresh / "CREDITS.tsv")
+    weights = sorted(args.runs.glob("*/*.safetensors")) + [find_checkpoint()]
+    source = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in weights}
+    manifest = {
+        "name": "nano",
+        "version": __version__,
+        "licence": "Apache-2.0",
+        "description": "Small video-and-text-to-sound model, trained by the project on free recordings.",
+        "source": {"weights": source, "sha256": hashlib.sha256(json.dumps(source).encode()).hexdigest()},
+        "timeline": Timeline(window=Fraction(10), overlap=Fraction(2)).to_json(),
+        "components": components,
+        "tokenizer": {"path": "tokenizer.json"},
+        "quantization": {"storage": STORAGE, "compute": "fp32", "relative_error": errors},
+        "quality": {},
+        "defaults": {"steps": args.steps, "guidance": args.guidance, "negative_prompt": ""},
+        "attributions": ["CREDITS.tsv lists every recording's origin and licence", "EfficientNet-Lite0: Apache-2.0"],
+    }
+    write_manifest(fresh, manifest)
+    open_bundle(fresh).verify()
+    shutil.rmtree(args.out, ignore_errors=True)
+    fresh.rename(args.out)
+    total = sum(p.stat().st_size for p in args.out.iterdir())
+    print(f"{args.out}: {total / 1e6:.1f} MB in all")
+
+
+if __name__ == "__main__":
+    main()

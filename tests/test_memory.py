@@ -1,0 +1,70 @@
+"""Stages have their own time and, where the system allows it, their own peak memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgefoley.backends import threads
+from edgefoley.memory import Stopwatch, peak_rss_mb, reset_peak_rss
+
+
+def test_peak_sees_what_was_touched() -> None:
+    before = peak_rss_mb()
+    block = np.ones(60_000_000, dtype=np.uint8)
+    assert peak_rss_mb() > before + 30 or before > block.nbytes / 1e6  # a peak from earlier may lie higher
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reset its peak")
+def test_each_stage_has_its_own_peak() -> None:
+    if not reset_peak_rss():
+        pytest.skip("this system does not let a process reset its peak")
+    watch = Stopwatch()
+    with watch.stage("large"):
+        block = np.ones(120_000_000, dtype=np.uint8)
+        time.sleep(0.02)
+        del block
+    with watch.stage("small"):
+        pass
+    large, small = watch.stages
+    assert (large.name, small.name) == ("large", "small")
+    assert large.seconds >= 0.02
+    assert large.peak_rss_mb > small.peak_rss_mb + 100
+
+
+def test_a_stage_that_raises_is_counted() -> None:
+    watch = Stopwatch()
+    with pytest.raises(KeyError), watch.stage("broken"):
+        raise KeyError
+    assert [stage.name for stage in watch.stages] == ["broken"]
+
+
+def test_default_threads_respect_affinity_siblings_and_quota(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert 1 <= threads.default_threads() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(threads, "_quota", lambda: None)
+    monkeypatch.setattr(threads, "_allowed_cpus", lambda: {0, 1, 2, 3})
+    monkeypatch.setattr(threads, "_siblings", lambda cpu: f"{cpu % 2},{cpu % 2 + 2}")
+    assert threads.default_threads() == 2  # four hyper-threads on two cores
+    monkeypatch.setattr(threads, "_siblings", str)
+    assert threads.default_threads() == 4
+    monkeypatch.setattr(threads, "_quota", lambda: 3)
+    assert threads.default_threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "cpus"), [("max 100000", None), ("150000 100000", 2), ("10000 100000", 1), ("", None)]
+)
+def test_container_quota(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str, cpus: int | None
+) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(content)
+    monkeypatch.setattr(threads, "_QUOTA", file)
+    assert threads._quota() == cpus

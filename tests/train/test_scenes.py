@@ -18,7 +18,7 @@ from edgefoley.train.scene_draw import Canvas, affine
 from edgefoley.train.scene_motion import MIN_GAP_S, Bounce, Calls, Phase, Strikes, rhythm
 from edgefoley.train.scene_pool import Pool, render_shard
 from edgefoley.train.scene_programs import Burst, Step
-from edgefoley.train.scenes import ARCHETYPES, grid, render_scene
+from edgefoley.train.scenes import ARCHETYPES, grid, render_scene, scene_events
 
 
 @pytest.mark.parametrize("archetype", ARCHETYPES)

@@ -86,6 +86,11 @@ def exit_code_of(work: Callable[[], Any]) -> int:
             return EXIT_BUG
         click.echo("Interrupted; nothing partial was kept.", err=True)
         return EXIT_INTERRUPTED
+    except MemoryError:
+        click.echo(
+            "Error: not enough memory. Close other programs, or make less at once (--start, --end).", err=True
+        )
+        return 1
     except Exception as error:
         show_bug(error)
         return EXIT_BUG

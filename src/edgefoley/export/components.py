@@ -67,6 +67,21 @@ class DenoiserGraph(nn.Module):
         return self.transformer.denoise(latents, condition, Time(vec, sound_mod, visual_mod))
 
 
+PEAK_REACH = 3  # places of 20 ms: a peak is the largest value within 60 ms either side
+
+
+def largest_near(x: Tensor, reach: int) -> Tensor:
+    """Largest value within ``reach`` places of each place; (B, n) -> (B, n). Values are not negative.
+
+    Shifts instead of a pooling operator, whose tracing fixes the length.
+    """
+    count, padded = x.shape[1], F.pad(x, (reach, reach))
+    best = x
+    for shift in range(2 * reach + 1):
+        best = torch.maximum(best, padded[:, shift : shift + count])
+    return best
+
+
 class SyncGraph(nn.Module):
     """Sync encoder -> canonical event curve (see ``train.sync_curve``) and event logits.
 
@@ -82,11 +97,9 @@ class SyncGraph(nn.Module):
     def forward(self, frames: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
         feat, logits = self.encoder(frames, ages)
         hidden = torch.relu(feat)
-        probability = torch.sigmoid(logits * self.gain + self.bias)[:, None]
-        # a peak is the largest value within 60 ms either side
-        peaks = torch.where(probability >= F.max_pool1d(probability, 7, 1, 3), probability, torch.zeros(()))
-        padded = F.pad(peaks, (1, 1))
-        curve = torch.maximum(peaks, 0.25 * torch.maximum(padded[..., :-2], padded[..., 2:]))[:, 0]
+        probability = torch.sigmoid(logits * self.gain + self.bias)
+        peaks = torch.where(probability >= largest_near(probability, PEAK_REACH), probability, torch.zeros(()))
+        curve = torch.maximum(peaks, 0.25 * largest_near(peaks, 1))
         near = (curve > 0).float()
         strength = torch.sigmoid(self.strength(hidden).flatten(1)) * near
         activity = torch.sigmoid(self.activity(hidden).flatten(1))
@@ -180,8 +193,7 @@ def sync_graph(module: SyncGraph) -> GraphSpec:
         frames = torch.randint(0, 256, (1, count, c.size, c.size), dtype=torch.uint8)
         ages = torch.rand(1, count) * 0.06
         examples.append({"frames": frames, "ages": ages})
-    # three more frames: a peak looks 60 ms to either side
-    context = module.encoder.context_frames + 3
+    context = module.encoder.context_frames + PEAK_REACH
     return GraphSpec(
         "sync", module, ("sync_feat", "event_logits"), {"frames": {1: "frame"}, "ages": {1: "frame"}}, examples,
         {"size": [c.size, c.size], "pixel": "gray", "context_frames": context},

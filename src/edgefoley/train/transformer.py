@@ -84,7 +84,7 @@ class Examples:
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, step])
-        tokens = int(rng.choice([100, 125, 150, 200, 250], p=[0.1, 0.1, 0.2, 0.3, 0.3]))
+        tokens = int(rng.choice([100, 150, 200, 250], p=[0.35, 0.25, 0.15, 0.25]))
         size, rows = 2 * tokens, max(1, -(-tokens * 2 // 25))
         latents, texts, visuals, syncs, flags = [], [], [], [], []
         for _ in range(max(1, round(self.batch * 250 / tokens))):

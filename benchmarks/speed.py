@@ -159,8 +159,8 @@ def in_own_process(work: str, task: dict[str, Any]) -> dict[str, Any]:
 def whole_process(clip: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Wall time and peak memory of the command, as a user starts it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "edgefoley", "generate", str(clip), "-p", PROMPT, "-o", folder, "-q",
-                   "--model", arguments.model, "--backend", arguments.backend, "--seed", "1", "--json"]  # fmt: skip
+        command = [sys.executable, "-m", "edgefoley", "generate", str(clip), "-p", PROMPT, "-o", folder]
+        command += ["--model", arguments.model, "--backend", arguments.backend, "--seed", "1", "-q", "--json"]
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True)
         seconds = time.perf_counter() - start

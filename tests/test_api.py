@@ -192,6 +192,12 @@ def test_a_clip_read_by_hand_gives_the_same_sound(pipeline, video):
     assert ratio == pytest.approx(np.full(100, ratio[0]), rel=1e-3)
 
 
+def test_the_page_names_everything():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for name in [*edgefoley.__all__, *SettingValues.__annotations__]:
+        assert f"`{name}" in page, name
+
+
 def test_the_keywords_are_the_settings():
     assert set(SettingValues.__annotations__) == {field.name for field in fields(Settings)}
     assert set(SoundValues.__annotations__) < set(SettingValues.__annotations__)

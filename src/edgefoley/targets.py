@@ -71,7 +71,7 @@ def stem_of(prompt: str) -> str:
 def is_folder(output: str | os.PathLike[str]) -> bool:
     """Whether ``output`` means a folder: it is one, ends in a separator, or has no suffix."""
     text = os.fspath(output)
-    return Path(text).is_dir() or text.endswith(("/", os.sep)) or not Path(text).suffix
+    return os.path.isdir(text) or text.endswith(("/", os.sep)) or not Path(text).suffix
 
 
 def plan(
@@ -99,7 +99,7 @@ def plan(
             raise UsageError(
                 f"cannot write {path.name}: outputs end in {', '.join(known)} (or name a folder)."
             )
-        if not path.parent.is_dir():
+        if not os.path.isdir(path.parent):
             raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first.")
     targets = []
     for take in range(1, takes + 1):
@@ -135,7 +135,7 @@ def check(planned: Sequence[tuple[Path | None, Sequence[Target]]], overwrite: bo
                 name for name in _may_become(path) if os.path.lexists(name) and _identity(name) not in sources
             ]
             _check_folder(path)
-    folders = [path for path in existing if path.is_dir()]
+    folders = [path for path in existing if os.path.isdir(path)]
     if folders:
         raise OutputError(
             f"{folders[0]} is a folder and cannot be replaced by a file; choose another name with -o."
@@ -181,9 +181,9 @@ def _identity(path: Path) -> Path:
 
 def _check_folder(path: Path) -> None:
     """The folder of ``path``, or the one in which it would be made, is there and may be written to."""
-    folder = path.parent if path.parent.exists() else path.parent.parent
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist; create it first"
+    folder = path.parent if os.path.exists(path.parent) else path.parent.parent
+    if not os.path.isdir(folder):
+        problem = "is not a folder" if os.path.exists(folder) else "does not exist; create it first"
         raise OutputError(f"cannot write {path}: {folder} {problem}, or choose another place with -o.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write {path}: no permission in {folder}; choose another place with -o.")

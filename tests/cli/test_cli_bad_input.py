@@ -91,6 +91,20 @@ def test_no_permission_to_read(generate, clip, tmp_path, not_root):
     assert names_in(tmp_path) == ["clip.mp4"]
 
 
+def test_no_permission_for_the_folder_of_the_video(generate, clip, tmp_path, not_root):
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    clip.rename(locked / "clip.mp4")
+    locked.chmod(0)
+    try:
+        for place in (locked, locked / "clip.mp4"):
+            result = generate(place, "-o", tmp_path)
+            assert result.exit_code == 3 and "read" in result.stderr and "Traceback" not in result.stderr
+    finally:
+        locked.chmod(0o700)
+    assert names_in(tmp_path) == ["locked"]
+
+
 def test_no_permission_to_write(generate, clip, tmp_path, not_root, monkeypatch):
     monkeypatch.setattr(media, "read_clip", lambda *_, **__: pytest.fail("work began"))
     locked = tmp_path / "locked"
@@ -181,15 +195,19 @@ def test_a_clip_of_0_3_seconds(generate, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_clip_of_10_minutes(generate, tmp_path):
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("ending", ["wav", "mp4"])
+def test_a_clip_of_10_minutes(generate, tmp_path, ending):
     clip = make_clip(tmp_path / "long.mp4", fps=2, count=1200, size=(32, 32))
-    result = generate(clip, "--json")
+    result = generate(clip, "--json", "-o", tmp_path / f"out.{ending}")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["audio_seconds"] == 600
-    wave = samples_of(tmp_path / "long.foley.wav")
-    assert wave.size == 28_800_000
-    assert all(np.abs(part).max() > 0 for part in np.split(wave, 600))
-    assert abs(media.probe(tmp_path / "long.foley.mp4").duration - 600) < 1
+    if ending == "wav":
+        wave = samples_of(tmp_path / "out.wav")
+        assert wave.size == 28_800_000
+        assert all(np.abs(part).max() > 0 for part in np.split(wave, 600))
+    else:
+        assert abs(media.probe(tmp_path / "out.mp4").duration - 600) < 1
 
 
 @pytest.mark.parametrize("at", [0, 2000, 30000])

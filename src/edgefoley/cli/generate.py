@@ -40,7 +40,9 @@ class Job:
 
 
 @click.command(name="generate", epilog=EPILOG)
-@click.argument("videos", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "videos", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path)
+)
 @click.option(
     "-p",
     "--prompt",
@@ -162,7 +164,7 @@ def conclude(failures: Sequence[Job], total: int) -> int:
 
 
 def _jobs_of(video: Path, output: str | None) -> list[Job]:
-    if not video.is_dir():
+    if not os.path.isdir(video):  # Path.is_dir raises where permission is missing
         return [Job(video, os.fspath(video.parent) if output is None else output)]
     try:
         inside = targets.videos_in(video)

@@ -113,7 +113,7 @@ def _clutter(rng: Rng, size: int, words: bool) -> NDArray[np.float32]:
         else:
             pts = np.stack([x + rng.normal(0, r, 5), y + rng.normal(0, r, 5)], 1)
             cv2.fillPoly(img, [pts.astype(np.int32)], shade, cv2.LINE_AA)
-    return (img.astype(np.float32) - 128) / 128
+    return np.asarray((img.astype(np.float32) - 128) / 128, np.float32)
 
 
 class Sprite:

@@ -14,12 +14,13 @@ RUNS ?= runs
 BUNDLE ?= src/edgefoley/bundles/nano
 DEVICE ?= cpu
 
-# What the packaged bundle was trained with (docs/model-card-nano.md). CODEC_STEPS of 4000 is the trainer's default.
-CODEC_STEPS ?= 4000
+# How long each network trains. docs/model-card-nano.md says what the packaged bundle had.
+CODEC_STEPS ?= 3000
+DECODER_STEPS ?= 1000
 SYNC_STEPS ?= 2400
 TEXT_STEPS ?= 1800
 SHARDS ?= 100
-TRANSFORMER_STEPS ?= 6000
+TRANSFORMER_STEPS ?= 4500
 STEPS ?= 12
 GUIDANCE ?= 2.5
 
@@ -29,6 +30,7 @@ CODEC := $(RUNS)/codec/codec.safetensors
 TEXT := $(RUNS)/text/text.safetensors
 LAST_MIX = $(RUNS)/mixes/mix_$(shell printf %04d $$(($(SHARDS) - 1))).json
 LAST_LATENTS = $(RUNS)/mixes/latents_$(shell printf %04d $$(($(SHARDS) - 1))).npy
+DECODER := $(RUNS)/decoder/codec.safetensors
 TRANSFORMER := $(RUNS)/transformer/transformer.safetensors
 
 .PHONY: nano nano-packages data export test lint docs figures example
@@ -57,7 +59,7 @@ $(SYNC):
 
 # Long. A new codec makes old latents worthless, so they go first.
 $(CODEC): | $(RECORDINGS)
-	rm -f $(RUNS)/codec/latents.json $(RUNS)/mixes/latents_*.npy
+	rm -rf $(RUNS)/codec/latents.json $(RUNS)/decoder $(RUNS)/mixes/latents_*.npy
 	$(PYTHON) -m edgefoley.train.codec --data $(DATA) --out $(RUNS)/codec --steps $(CODEC_STEPS) --device $(DEVICE)
 
 # Most of it is the teacher reading 17 000 phrases, once.
@@ -70,15 +72,22 @@ $(LAST_MIX): | $(RECORDINGS)
 $(LAST_LATENTS): | $(CODEC) $(LAST_MIX)
 	$(PYTHON) -m edgefoley.train.latents --codec $(RUNS)/codec --mixes $(RUNS)/mixes
 
+# The latents are settled now; the decoder learns some more for them. It replaces the codec's, whose encoder is the same.
+$(DECODER): | $(LAST_LATENTS)
+	$(PYTHON) -m edgefoley.train.codec --data $(DATA) --start $(RUNS)/codec --freeze-encoder --out $(RUNS)/decoder --steps $(DECODER_STEPS) --device $(DEVICE)
+	cp $@ $(CODEC)
+
 # The longest step by far.
 $(TRANSFORMER): | $(TEXT) $(LAST_LATENTS)
 	$(PYTHON) -m edgefoley.train.transformer --runs $(RUNS) --out $(RUNS)/transformer --steps $(TRANSFORMER_STEPS) --device $(DEVICE)
 
 # Every graph is compared with PyTorch in names, shapes and values before the old bundle is replaced.
-export: | $(TRANSFORMER) $(SYNC)
+export: | $(TRANSFORMER) $(SYNC) $(DECODER)
 	$(PYTHON) -m edgefoley.export.nano --runs $(RUNS) --data $(DATA) --out $(BUNDLE) --steps $(STEPS) --guidance $(GUIDANCE)
 
-forget-%:
+FORGET := $(addprefix forget-,recordings sync codec text mixes decoder transformer)
+.PHONY: $(FORGET)
+$(FORGET): forget-%:
 	rm -rf "$(RUNS)/$*"
 
 test:

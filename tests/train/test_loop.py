@@ -1,0 +1,47 @@
+"""The training loop: a killed run resumes to exactly the weights of an uninterrupted one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgefoley.train.loop import Average, LoopConfig, learning_rate, train  # noqa: E402
+
+
+def run(folder: Path, stops: tuple[int, ...]) -> Average:
+    """Fit a line in as many calls as ``stops``; each call builds everything anew, as a new process would."""
+    for steps in stops:
+        torch.manual_seed(1)
+        model = torch.nn.Linear(3, 1)
+        config = LoopConfig(steps=40, rate=0.05, warmup=5, average=0.9, report=10, save=10)
+
+        def loss(step: int, model: torch.nn.Linear = model, steps: int = steps) -> dict[str, torch.Tensor]:
+            if step >= steps:
+                raise KeyboardInterrupt
+            x = torch.randn(8, 3)
+            return {"loss": (model(x) - x.sum(1, keepdim=True)).square().mean()}
+
+        try:
+            average = train(model, loss, folder, config)
+        except KeyboardInterrupt:
+            continue
+    return average
+
+
+def test_resumed_run_equals_uninterrupted_one(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", (40,))
+    killed = run(tmp_path / "killed", (17, 33, 40))
+    for key, value in whole.state.items():
+        assert torch.equal(value, killed.state[key])
+    assert not list((tmp_path / "killed").glob("*.part"))
+    weights = torch.load(tmp_path / "whole" / "last.pt", weights_only=True)["module"]["weight"]
+    assert torch.allclose(weights, torch.ones(1, 3), atol=0.3), "it has learnt the sum"
+
+
+def test_learning_rate_rises_and_falls_to_a_tenth() -> None:
+    config = LoopConfig(steps=1000, rate=1.0, warmup=100)
+    rates = [learning_rate(config, step) for step in range(1001)]
+    assert rates[0] == 0.01 and max(rates) == rates[100] == 1.0 and abs(rates[-1] - 0.1) < 1e-9

@@ -25,13 +25,14 @@ STEPS ?= 12
 GUIDANCE ?= 2.5
 
 RECORDINGS := $(RUNS)/recordings/lengths.npy
-SYNC := $(RUNS)/sync/sync.safetensors
-CODEC := $(RUNS)/codec/codec.safetensors
-TEXT := $(RUNS)/text/text.safetensors
+# A trainer writes done.json after its last step, when its results are written; weights alone may be half trained.
+SYNC := $(RUNS)/sync/done.json
+CODEC := $(RUNS)/codec/done.json
+TEXT := $(RUNS)/text/done.json
 LAST_MIX = $(RUNS)/mixes/mix_$(shell printf %04d $$(($(SHARDS) - 1))).json
 LAST_LATENTS = $(RUNS)/mixes/latents_$(shell printf %04d $$(($(SHARDS) - 1))).npy
-DECODER := $(RUNS)/decoder/codec.safetensors
-TRANSFORMER := $(RUNS)/transformer/transformer.safetensors
+DECODER := $(RUNS)/decoder/done.json
+TRANSFORMER := $(RUNS)/transformer/done.json
 
 .PHONY: nano nano-packages data export test lint docs figures example
 .DELETE_ON_ERROR:
@@ -57,9 +58,9 @@ $(RECORDINGS): | data
 $(SYNC):
 	$(PYTHON) -m edgefoley.train.sync --out $(RUNS)/sync --steps $(SYNC_STEPS) --device $(DEVICE) --resume
 
-# Long. A new codec makes old latents worthless, so they go first.
+# Long. A new codec makes old latents worthless, so they go first; a run that goes on from a checkpoint keeps them.
 $(CODEC): | $(RECORDINGS)
-	rm -rf $(RUNS)/codec/latents.json $(RUNS)/decoder $(RUNS)/mixes/latents_*.npy
+	test -e $(RUNS)/codec/last.pt || rm -rf $(RUNS)/codec/latents.json $(RUNS)/decoder $(RUNS)/mixes/latents_*.npy
 	$(PYTHON) -m edgefoley.train.codec --data $(DATA) --out $(RUNS)/codec --steps $(CODEC_STEPS) --device $(DEVICE)
 
 # Most of it is the teacher reading 17 000 phrases, once.
@@ -75,7 +76,7 @@ $(LAST_LATENTS): | $(CODEC) $(LAST_MIX)
 # The latents are settled now; the decoder learns some more for them. It replaces the codec's, whose encoder is the same.
 $(DECODER): | $(LAST_LATENTS)
 	$(PYTHON) -m edgefoley.train.codec --data $(DATA) --start $(RUNS)/codec --freeze-encoder --out $(RUNS)/decoder --steps $(DECODER_STEPS) --device $(DEVICE)
-	cp $@ $(CODEC)
+	cp $(RUNS)/decoder/codec.safetensors $(RUNS)/codec/
 
 # The longest step by far.
 $(TRANSFORMER): | $(TEXT) $(LAST_LATENTS)
@@ -95,6 +96,7 @@ test:
 
 lint:
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
 docs:

@@ -1,8 +1,8 @@
 """edgefoley: synchronised sound effects for your videos, on the machine you have.
 
 >>> import edgefoley
->>> result = edgefoley.generate("clip.mp4", "footsteps on gravel", output="clip.foley.mp4", seed=7)
->>> result.takes[0].foley.audio.seconds
+>>> takes = edgefoley.generate("clip.mp4", "footsteps on gravel", output="results/", seed=7)
+>>> takes[0].foley.audio.samples  # float32, 48 000 Hz, as long as the video
 
 Names are loaded when they are first used, so that importing the package costs nothing.
 """

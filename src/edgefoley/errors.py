@@ -13,8 +13,8 @@
     │   └── BackendUnavailableError    not installed: the message holds the install command
     └── NumericError               6   a network produced NaN or infinity
 
-Messages say what was asked, what is wrong and what to do. Errors of libraries are mapped to this tree where they
-cross into ours, with ``raise ... from``.
+Messages say what was asked, what is wrong and what to do. Errors of libraries are mapped to this tree where
+they cross into ours, with ``raise ... from``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class NoVideoStreamError(MediaError):
 
 
 class OutputError(MediaError):
-    """The output cannot be written: it exists, its folder is missing, the disk is full, or it is not permitted."""
+    """The output cannot be written: it exists, its folder is missing, the disk is full, or it is not
+    permitted."""
 
 
 class BundleError(EdgeFoleyError):

@@ -3,7 +3,8 @@
 The standard's K weighting is two recursive filters. Recursion is slow in numpy, so the filters' impulse
 response is used instead: its slower pole has radius 0.995, so 8192 samples hold it to the last bit of double
 precision, and convolution by FFT is fast. Loudness of several channels adds their powers; left and right
-weigh the same.
+weigh the same. Everything is filtered block by block (overlap-save), so that a long sound takes no more
+memory than a short one.
 
 Layer 1: numpy.
 """
@@ -29,6 +30,7 @@ _TRANSFORM = 1 << 16  # samples filtered at once: bounds the memory for long sou
 
 OVERSAMPLING = 4  # BS.1770-4 annex 2
 _TAPS = 24  # taps on each side of one phase of the interpolator
+_PEAK_TRANSFORM = 1 << 15  # samples interpolated at once
 
 
 def loudness_lufs(audio: Audio) -> float:
@@ -55,24 +57,25 @@ def loudness_lufs(audio: Audio) -> float:
 def true_peak_dbtp(audio: Audio) -> float:
     """Highest peak of the reconstructed wave in dB relative to full scale, by 4 times oversampling; -inf for
     silence."""
-    return decibel(float(np.max(peak_envelope(audio), initial=0.0)))
+    highest = 0.0
+    for _, envelope in _peak_blocks(as_channels(audio), 1):
+        highest = max(highest, float(envelope.max()))
+    return decibel(highest)
 
 
-def peak_envelope(audio: Audio) -> FloatArray:
-    """(n,) highest absolute value of the oversampled wave within half a sample, over all channels.
+def peak_envelope(audio: Audio, stretch: int = 1) -> FloatArray:
+    """(ceil(n / stretch),) float32, for each ``stretch`` of samples (1 to 16384) the highest absolute value
+    of the oversampled wave between half a sample before and half a sample after it, over all channels.
 
     Oversampled by windowed-sinc interpolation (Kaiser, 48 taps per phase), silence assumed outside.
     """
     channels = as_channels(audio)
-    envelope = np.abs(channels).max(axis=0)
-    taps = _interpolator()
-    for channel in channels:
-        for phase in taps:
-            between = np.abs(_convolve(channel, phase)[_TAPS - 1 : _TAPS + channel.size])
-            # between[i] lies between sample i-1 and i: it counts for both.
-            np.maximum(envelope, between[:-1], out=envelope)
-            np.maximum(envelope, between[1:], out=envelope)
-    return envelope
+    out = np.empty(-(-channels.shape[1] // stretch), dtype=np.float32)
+    for first, envelope in _peak_blocks(channels, stretch):
+        starts = np.arange(0, envelope.size, stretch)
+        begin = first // stretch
+        out[begin : begin + starts.size] = np.maximum.reduceat(envelope, starts)
+    return out
 
 
 def as_channels(audio: Audio) -> FloatArray:
@@ -95,6 +98,30 @@ def _lufs(power: DoubleArray | np.floating) -> DoubleArray:
         return np.asarray(_OFFSET + 10.0 * np.log10(power))
 
 
+def _peak_blocks(channels: FloatArray, multiple: int) -> Iterator[tuple[int, DoubleArray]]:
+    """``peak_envelope`` sample by sample in consecutive blocks, with their positions, which are multiples of
+    ``multiple``."""
+    count = channels.shape[1]
+    spectra = _interpolator_spectra()
+    length = (_PEAK_TRANSFORM - 2 * _TAPS) // multiple * multiple
+    for first in range(0, count, length):
+        last = min(first + length, count)
+        # _TAPS samples more on either side, silence where there are none.
+        begin, end = max(0, first - _TAPS), min(count, last + _TAPS)
+        envelope = np.abs(channels[:, first:last]).max(axis=0).astype(np.float64)
+        for channel in channels:
+            piece = np.zeros(last - first + 2 * _TAPS)
+            piece[begin - first + _TAPS : end - first + _TAPS] = channel[begin:end]
+            spectrum = np.fft.rfft(piece, _PEAK_TRANSFORM)
+            for phase in spectra:
+                # What has wrapped around ends before 2 * _TAPS - 1.
+                between = np.abs(np.fft.irfft(spectrum * phase, _PEAK_TRANSFORM)[2 * _TAPS - 1 : piece.size])
+                # between[i] lies between sample i-1 and i: it counts for both.
+                np.maximum(envelope, between[:-1], out=envelope)
+                np.maximum(envelope, between[1:], out=envelope)
+        yield first, envelope
+
+
 def _hop_powers(channel: FloatArray, rate: int, hop: int) -> DoubleArray:
     """Sum of squares of the K-weighted channel in stretches of ``hop`` samples (the last may be shorter)."""
     sums = np.zeros(-(-channel.size // hop))
@@ -110,9 +137,10 @@ def _weighted(channel: FloatArray, rate: int) -> Iterator[tuple[int, DoubleArray
     reach = response.size - 1
     size = max(_TRANSFORM, 2 ** math.ceil(math.log2(4 * reach)))
     spectrum = np.fft.rfft(response, size)
-    padded = np.concatenate((np.zeros(reach), channel))
     for first in range(0, channel.size, size - reach):
-        piece = padded[first : first + size]
+        begin = max(0, first - reach)  # the first block has silence before it
+        piece = np.zeros(min(size, channel.size - first + reach))
+        piece[begin - first + reach :] = channel[begin : first - reach + piece.size]
         filtered = np.fft.irfft(np.fft.rfft(piece, size) * spectrum, size)
         yield first, filtered[reach : piece.size]
 
@@ -179,14 +207,6 @@ def _interpolator() -> tuple[DoubleArray, ...]:
     return tuple(filters)
 
 
-def _convolve(signal: FloatArray, taps: DoubleArray) -> DoubleArray:
-    """Full linear convolution, in blocks."""
-    size = 1 << 15
-    step = size - taps.size + 1
-    spectrum = np.fft.rfft(taps, size)
-    out = np.zeros(signal.size + taps.size - 1)
-    for first in range(0, signal.size, step):
-        piece = np.fft.irfft(np.fft.rfft(signal[first : first + step], size) * spectrum, size)
-        stop = min(first + size, out.size)
-        out[first:stop] += piece[: stop - first]
-    return out
+@lru_cache(maxsize=1)
+def _interpolator_spectra() -> tuple[npt.NDArray[np.complex128], ...]:
+    return tuple(np.fft.rfft(taps, _PEAK_TRANSFORM) for taps in _interpolator())

@@ -26,7 +26,7 @@ from edgefoley.loudness import (
     peak_envelope,
     true_peak_dbtp,
 )
-from edgefoley.types import Audio
+from edgefoley.types import Audio, FloatArray
 
 __all__ = [
     "CEILING_DBTP",
@@ -47,6 +47,7 @@ _MARGIN_DB = 0.1
 _BLOCK = 64  # samples: 1.3 ms at 48 kHz
 _LOOK_AHEAD = 3  # blocks
 _RELEASE_SECONDS = 0.08
+_CHUNK = 1 << 18  # samples worked on at once: bounds the memory for long sounds
 
 
 @dataclass(frozen=True)
@@ -122,17 +123,12 @@ def duck(
         raise ValueError(f"cannot duck sound at {original.rate} Hz under sound at {foley.rate} Hz")
     samples = as_channels(original)
     block = max(1, round(foley.rate / 100))
-    count = -(-samples.shape[1] // block)
-    power = np.zeros(count * block)
-    heard = as_channels(foley)[:, : power.size]
-    power[: heard.shape[1]] = np.max(np.square(heard, dtype=np.float64), axis=0)
-    level = np.sqrt(power.reshape(count, block).mean(axis=1))
+    level = np.sqrt(_powers(as_channels(foley), block, -(-samples.shape[1] // block)))
     floor = amplitude(-abs(depth_db))
     wanted = np.where(level > amplitude(threshold_db), floor, 1.0)
     ahead = max(1, round(attack * 100))
     gain = _smooth(_released(wanted, 1.0 - math.exp(-0.01 / release)), ahead)
-    curve = _curve(gain, block, samples.shape[1])
-    lowered = (samples * curve).astype(np.float32)
+    lowered = _scaled(samples, gain, block, 1.0)
     return Audio(lowered.reshape(original.samples.shape), original.rate)
 
 
@@ -145,22 +141,31 @@ def _checked(audio: Audio) -> Audio:
 def _limit(audio: Audio, ceiling_dbtp: float) -> tuple[Audio, float]:
     """The limited sound and the most that was taken away, in dB (>= 0)."""
     ceiling = amplitude(ceiling_dbtp - _MARGIN_DB)
-    envelope = peak_envelope(audio)
-    if float(np.max(envelope, initial=0.0)) <= ceiling:
+    highest = peak_envelope(audio, _BLOCK).astype(np.float64)
+    if float(np.max(highest, initial=0.0)) <= ceiling:
         return audio, 0.0
     samples = as_channels(audio)
-    count = -(-samples.shape[1] // _BLOCK)
-    padded = np.zeros(count * _BLOCK)
-    padded[: envelope.size] = envelope
-    highest = padded.reshape(count, _BLOCK).max(axis=1)
     wanted = np.minimum(1.0, ceiling / np.maximum(highest, 1e-12))
     release = 1.0 - math.exp(-_BLOCK / (_RELEASE_SECONDS * audio.rate))
     gain = _smooth(_released(wanted, release), _LOOK_AHEAD)
-    limited = samples * _curve(gain, _BLOCK, samples.shape[1])
-    rest = float(np.max(peak_envelope(Audio(limited.astype(np.float32), audio.rate))))
-    trim = min(1.0, ceiling / rest)
-    done = (limited * trim).astype(np.float32).reshape(audio.samples.shape)
-    return Audio(done, audio.rate), -decibel(float(gain.min()) * trim)
+    done = _scaled(samples, gain, _BLOCK, 1.0)
+    trim = min(1.0, ceiling / amplitude(true_peak_dbtp(Audio(done, audio.rate))))
+    if trim < 1.0:
+        done = _scaled(samples, gain, _BLOCK, trim)
+    return Audio(done.reshape(audio.samples.shape), audio.rate), -decibel(float(gain.min()) * trim)
+
+
+def _powers(samples: FloatArray, block: int, count: int) -> DoubleArray:
+    """(count,) mean over each ``block`` of samples of the squares, the louder channel's at each sample;
+    silence after the end."""
+    powers = np.zeros(count)
+    length = max(1, _CHUNK // block) * block
+    for first in range(0, min(samples.shape[1], count * block), length):
+        piece = samples[:, first : min(first + length, count * block)]
+        squares = np.max(np.square(piece, dtype=np.float64), axis=0)
+        starts = np.arange(0, squares.size, block)
+        powers[first // block : first // block + starts.size] = np.add.reduceat(squares, starts) / block
+    return powers
 
 
 def _released(wanted: DoubleArray, rate: float) -> DoubleArray:
@@ -181,8 +186,14 @@ def _smooth(gain: DoubleArray, width: int) -> DoubleArray:
     return windows(np.pad(lowest, width, mode="edge"), span).mean(axis=1)
 
 
-def _curve(gain: DoubleArray, block: int, count: int) -> DoubleArray:
-    """A gain per sample from a gain per block, linear between the block borders; never above the block's own
-    gain."""
+def _scaled(samples: FloatArray, gain: DoubleArray, block: int, factor: float) -> FloatArray:
+    """Samples (channels, n) times ``factor`` and a gain per sample made from a gain per block: linear between
+    the block borders, never above the block's own."""
     edges = np.minimum(np.append(gain, gain[-1:]), np.insert(gain, 0, gain[0]))
-    return np.interp(np.arange(count), np.arange(edges.size) * block, edges)
+    borders = np.arange(edges.size) * block
+    out = np.empty(samples.shape, dtype=np.float32)
+    for first in range(0, samples.shape[1], _CHUNK):
+        last = min(first + _CHUNK, samples.shape[1])
+        curve = np.interp(np.arange(first, last), borders, edges)
+        out[:, first:last] = samples[:, first:last] * curve * factor
+    return out

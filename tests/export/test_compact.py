@@ -46,9 +46,13 @@ def network(opset: int = 20, seed: int = 0) -> ModelProto:
         helper.make_node("Gemm", ["g", "gemm"], ["y"], transB=1),
     ]
     initializers = [
-        weight("conv", (48, 32, 3), 0), weight("bias", (48,), 0),
-        weight("up", (48, 32, 4), 1), weight("linear", (64, 32), 0), weight("mat", (64, 80), 1),
-        weight("gemm", (40, 80), 0), numpy_helper.from_array(np.array([1], np.int64), "axes"),
+        weight("conv", (48, 32, 3), 0),
+        weight("bias", (48,), 0),
+        weight("up", (48, 32, 4), 1),
+        weight("linear", (64, 32), 0),
+        weight("mat", (64, 80), 1),
+        weight("gemm", (40, 80), 0),
+        numpy_helper.from_array(np.array([1], np.int64), "axes"),
     ]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 32, None])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 40])
@@ -219,7 +223,8 @@ def test_shared_weight_with_two_axes_is_left_alone() -> None:
     value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 64]) for n in ("x", "y")]
     model = helper.make_model(
         helper.make_graph(nodes, "tied", value[:1], value[1:], [square]),
-        opset_imports=[helper.make_opsetid("", 20)], ir_version=10,
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
     )
     small, report = store_int8(model, min_elements=1000)
     assert report.stored == () and "[0, 1]" in report.skipped["w"]
@@ -273,7 +278,8 @@ def test_folded_storage_costs_no_time() -> None:
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1024]) for name in ("h0", "h4")]
     model = helper.make_model(
         helper.make_graph(nodes, "chain", value[:1], value[1:], weights),
-        opset_imports=[helper.make_opsetid("", 20)], ir_version=10,
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
     )
     feeds = {"h0": np.ones((1, 1024), np.float32)}
     sessions = [session(model), session(store_int8(model)[0], dict(SESSION_OPTIONS))]

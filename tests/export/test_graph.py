@@ -80,27 +80,43 @@ def test_largest_near_equals_a_sliding_maximum() -> None:
     assert np.array_equal(largest_near(x, 3).numpy(), wanted)
 
 
-def test_sync_graph_draws_the_curve_that_training_drew() -> None:
-    """Peaks of the logits become the same channels as ``draw_curve`` makes from the list of those peaks."""
+def event_curve(logits: torch.Tensor) -> np.ndarray:
+    """``sync_feat`` (frames, 4) of an encoder that reports ``logits`` (2 frames,); strength and activity are
+    0.5 wherever they are told."""
 
     class Fixed(torch.nn.Module):
         config = SyncConfig()
 
         def forward(self, frames: torch.Tensor, ages: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            logits = torch.full((1, 2 * ages.shape[1]), -30.0)
-            logits[0, [20, 41]] = torch.tensor([1.0, -1.0])
-            return torch.zeros(1, ages.shape[1], 4), logits
+            return torch.zeros(1, ages.shape[1], 4), logits[None]
 
     heads = [torch.nn.Linear(4, 2) for _ in range(2)]
     for head in heads:
         torch.nn.init.zeros_(head.weight)
         torch.nn.init.zeros_(head.bias)
-    graph = SyncGraph(Fixed(), heads[0], heads[1], 1.0, 0.0)
+    graph, frames = SyncGraph(Fixed(), heads[0], heads[1], 1.0, 0.0), len(logits) // 2
     with torch.no_grad():
-        feat, _ = graph(torch.zeros(1, 30, 2, 2, dtype=torch.uint8), torch.zeros(1, 30))
+        feat, _ = graph(torch.zeros(1, frames, 2, 2, dtype=torch.uint8), torch.zeros(1, frames))
+    return feat[0].numpy()
+
+
+def test_sync_graph_draws_the_curve_that_training_drew() -> None:
+    """Peaks of the logits become the same channels as ``draw_curve`` makes from the list of those peaks; what
+    is fainter than any event of training is none."""
+    logits = torch.full((60,), -30.0)
+    logits[[20, 41, 52]] = torch.tensor([1.0, -1.0, -4.0])
     heights = torch.sigmoid(torch.tensor([1.0, -1.0])).numpy()
-    wanted = draw_curve(np.array([0.4, 0.82]), heights, np.array([0.5, 0.5]), np.full(60, 0.5, np.float32), 30)
-    assert np.allclose(feat[0].numpy(), wanted, atol=1e-6)
+    wanted = draw_curve(
+        np.array([0.4, 0.82]), heights, np.array([0.5, 0.5]), np.full(60, 0.5, np.float32), 30
+    )
+    assert np.allclose(event_curve(logits), wanted, atol=1e-6)
+
+
+def test_a_flat_top_is_one_event() -> None:
+    """A frozen picture gives the same logit again and again."""
+    flat = np.full(60, 0.5, np.float32)
+    wanted = draw_curve(np.array([0.0]), np.array([0.5]), np.array([0.5]), flat, 30)
+    assert np.allclose(event_curve(torch.zeros(60)), wanted, atol=1e-6)
 
 
 def test_sync_encoder_is_never_changed_by_the_graph() -> None:

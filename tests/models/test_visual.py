@@ -58,8 +58,12 @@ def test_sizes(frames: torch.Tensor) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [torch.zeros(1, 224, 224, 3), torch.zeros(1, 3, 224, 224, dtype=torch.uint8),
-     torch.zeros(224, 224, 3, dtype=torch.uint8), torch.zeros(1, 112, 112, 3, dtype=torch.uint8)],
+    [
+        torch.zeros(1, 224, 224, 3),
+        torch.zeros(1, 3, 224, 224, dtype=torch.uint8),
+        torch.zeros(224, 224, 3, dtype=torch.uint8),
+        torch.zeros(1, 112, 112, 3, dtype=torch.uint8),
+    ],
 )
 def test_other_types_and_sizes_are_refused(bad: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"uint8 frames of shape \(M, 224, 224, 3\)"):
@@ -95,9 +99,21 @@ def test_class_names_are_a_thousand_different_words_in_class_order() -> None:
     assert len(names) == len(set(names)) == 1000
     assert all(name == name.strip().lower() and name for name in names)
     known = {
-        0: "tench", 7: "rooster", 99: "goose", 207: "golden retriever", 243: "bull mastiff", 471: "cannon",
-        402: "acoustic guitar", 491: "chain saw", 541: "drum", 559: "folding chair", 609: "jeep",
-        853: "thatched roof", 949: "strawberry", 967: "espresso", 999: "toilet paper",
+        0: "tench",
+        7: "rooster",
+        99: "goose",
+        207: "golden retriever",
+        243: "bull mastiff",
+        471: "cannon",
+        402: "acoustic guitar",
+        491: "chain saw",
+        541: "drum",
+        559: "folding chair",
+        609: "jeep",
+        853: "thatched roof",
+        949: "strawberry",
+        967: "espresso",
+        999: "toilet paper",
     }
     assert {i: names[i] for i in known} == known
 
@@ -149,8 +165,13 @@ def exported(encoder: VisualEncoder, vectors: torch.Tensor, frames: torch.Tensor
     pytest.importorskip("onnxscript", reason="torch's exporter needs onnxscript")
     module = ClassSpaceVisual(fold_batch_norm(encoder), vectors, temperature=0.7).eval()
     program = torch.onnx.export(
-        module, (frames,), dynamo=True, opset_version=20, input_names=list(INPUT_NAMES),
-        output_names=list(OUTPUT_NAMES), verbose=False,
+        module,
+        (frames,),
+        dynamo=True,
+        opset_version=20,
+        input_names=list(INPUT_NAMES),
+        output_names=list(OUTPUT_NAMES),
+        verbose=False,
         dynamic_shapes={"frames": {0: torch.export.Dim("num_frames", min=1, max=4096)}},
     )
     return module, program.model_proto

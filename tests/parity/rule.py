@@ -1,4 +1,5 @@
-"""Weights and inputs by the rule that the stored reference outputs were made with: each array from its own name."""
+"""Weights and inputs by the rule that the stored reference outputs were made with: each array from its own
+name."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def normal(name: str, seed: int, shape: tuple[int, ...]) -> torch.Tensor:
 def weight(key: str, seed: int, shape: tuple[int, ...]) -> torch.Tensor:
     """The array of one state-dict key."""
     g = normal(key, seed, shape)
-    leaf, parent = key.split(".")[-1], ([""] + key.split("."))[-2]
+    leaf, parent = key.split(".")[-1], ["", *key.split(".")][-2]
     if leaf == "alpha":
         return (1 + 0.1 * g).abs()
     if leaf == "weight_g":

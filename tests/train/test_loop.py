@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgefoley.train.loop import Average, LoopConfig, learning_rate, train  # noqa: E402
+from edgefoley.train.loop import Average, LoopConfig, learning_rate, mark_done, train  # noqa: E402
 
 
 def run(folder: Path, stops: tuple[int, ...]) -> Average:
@@ -39,6 +39,20 @@ def test_resumed_run_equals_uninterrupted_one(tmp_path: Path) -> None:
     assert not list((tmp_path / "killed").glob("*.part"))
     weights = torch.load(tmp_path / "whole" / "last.pt", weights_only=True)["module"]["weight"]
     assert torch.allclose(weights, torch.ones(1, 3), atol=0.3), "it has learnt the sum"
+
+
+def test_only_a_run_that_reached_its_last_step_is_done(tmp_path: Path) -> None:
+    def call(steps: int, minutes: float) -> bool:
+        model = torch.nn.Linear(3, 1)
+        config = LoopConfig(steps=steps, rate=0.05, minutes=minutes)
+        average = train(model, lambda _: {"loss": model(torch.ones(1, 3)).square().mean()}, tmp_path, config)
+        mark_done(tmp_path, average, config)
+        return (tmp_path / "done.json").exists()
+
+    assert not call(3, minutes=1e-9), "stopped by the clock after one step"
+    assert call(3, minutes=0)
+    assert call(3, minutes=0), "nothing left to do"
+    assert not call(30, minutes=1e-9), "more steps were asked for"
 
 
 def test_learning_rate_rises_and_falls_to_a_tenth() -> None:

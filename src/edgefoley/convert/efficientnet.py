@@ -105,7 +105,8 @@ def convert_state_dict(published: Mapping[str, Tensor], config: VisualConfig | N
             faults.append(f"{theirs} is {tuple(published[theirs].shape)}, expected {tuple(own[ours].shape)}")
     if faults:
         raise CheckpointError(
-            f"the state dict is not EfficientNet-Lite0's, {len(faults)} faults: " + "; ".join(faults)
+            f"the state dict is not EfficientNet-Lite0's, {len(faults)} faults: "
+            + "; ".join(faults)
             + f". The expected file is {CHECKPOINT_NAME} of {CHECKPOINT_PACKAGE} {CHECKPOINT_VERSION}."
         )
     encoder.load_state_dict({ours: published[theirs] for ours, theirs in mapping.items()}, strict=True)

@@ -153,8 +153,12 @@ def store_fp16(
 
 
 def store_int8(
-    model: ModelProto, keep: Collection[str] = (), *, min_elements: int = 4096,
-    axis_rule: AxisRule = output_channel_axis, widen: Widen = "dequantize",
+    model: ModelProto,
+    keep: Collection[str] = (),
+    *,
+    min_elements: int = 4096,
+    axis_rule: AxisRule = output_channel_axis,
+    widen: Widen = "dequantize",
 ) -> tuple[ModelProto, CompactReport]:
     """Return a copy that stores weights as int8 with one float32 scale for each output channel, and the
     report.
@@ -306,7 +310,10 @@ def _copy(model: ModelProto) -> ModelProto:
 
 
 def _finish(
-    before: ModelProto, result: ModelProto, new_nodes: list[NodeProto], stored: list[StoredTensor],
+    before: ModelProto,
+    result: ModelProto,
+    new_nodes: list[NodeProto],
+    stored: list[StoredTensor],
     skipped: dict[str, str],
 ) -> tuple[ModelProto, CompactReport]:
     # Constants first: the nodes of a valid graph stand in an order in which every input exists already.

@@ -11,11 +11,12 @@ from edgefoley.models.codec import CodecDecoder, ExportDecoder
 from edgefoley.models.sync import SyncEncoder
 from edgefoley.models.text import TextEncoder
 from edgefoley.models.transformer import Condition, Time, Transformer, sync_rows, visual_positions
+from edgefoley.train.sync_curve import LOWEST
 
 # Names of the conditioner's outputs, in the order of Condition; no output may bear an input's name.
 CONDITION = (
-    "text_k", "text_v", "visual_tokens", "sync_tokens", "sync_row", "sound_rope", "visual_rope", "sound_plain",
-    "visual_plain",
+    "text_k", "text_v", "visual_tokens", "sync_tokens", "sync_row",
+    "sound_rope", "visual_rope", "sound_plain", "visual_plain",
 )  # fmt: skip
 TIME = Time._fields
 
@@ -28,8 +29,8 @@ class ConditionerGraph(nn.Module):
         self.transformer = transformer
 
     def forward(
-        self, text_feat: Tensor, visual_feat: Tensor, sync_feat: Tensor, visual_present: Tensor, sync_present: Tensor,
-        sync_index: Tensor, visual_position: Tensor,
+        self, text_feat: Tensor, visual_feat: Tensor, sync_feat: Tensor,
+        visual_present: Tensor, sync_present: Tensor, sync_index: Tensor, visual_position: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         t = self.transformer
         visual = visual_present * visual_feat + (1 - visual_present) * t.empty_clip_feat
@@ -57,12 +58,20 @@ class DenoiserGraph(nn.Module):
         self.transformer = transformer
 
     def forward(
-        self, latents: Tensor, text_k: Tensor, text_v: Tensor, visual_tokens: Tensor, sync_tokens: Tensor, sync_row: Tensor,
-        sound_rope: Tensor, visual_rope: Tensor, sound_plain: Tensor, visual_plain: Tensor, vec: Tensor,
-        sound_mod: Tensor, visual_mod: Tensor,
+        self, latents: Tensor, text_k: Tensor, text_v: Tensor, visual_tokens: Tensor, sync_tokens: Tensor,
+        sync_row: Tensor, sound_rope: Tensor, visual_rope: Tensor, sound_plain: Tensor, visual_plain: Tensor,
+        vec: Tensor, sound_mod: Tensor, visual_mod: Tensor,
     ) -> Tensor:  # fmt: skip
         condition = Condition(
-            text_k, text_v, visual_tokens, sync_tokens, sync_row, sound_rope, visual_rope, sound_plain, visual_plain
+            text_k,
+            text_v,
+            visual_tokens,
+            sync_tokens,
+            sync_row,
+            sound_rope,
+            visual_rope,
+            sound_plain,
+            visual_plain,
         )
         return self.transformer.denoise(latents, condition, Time(vec, sound_mod, visual_mod))
 
@@ -82,14 +91,27 @@ def largest_near(x: Tensor, reach: int) -> Tensor:
     return best
 
 
+def is_peak(x: Tensor) -> Tensor:
+    """Whether each place is the largest within ``PEAK_REACH`` places; (B, n) -> (B, n) bool. A flat top counts
+    once, at its first place, as in ``metrics.onsets.pick_peaks``. Values are not negative."""
+    count, padded = x.shape[1], F.pad(x, (PEAK_REACH, PEAK_REACH))
+    peak = x > 0
+    for shift in range(PEAK_REACH):
+        later = PEAK_REACH + 1 + shift
+        peak = peak & (x > padded[:, shift : shift + count]) & (x >= padded[:, later : later + count])
+    return peak
+
+
 class SyncGraph(nn.Module):
     """Sync encoder -> canonical event curve (see ``train.sync_curve``) and event logits.
 
-    A peak of the event probability becomes one bump whose height is the probability; everything between peaks is
-    zero. That is what the transformer was trained on, and what an edited list of events looks like.
+    A peak of the event probability that reaches ``LOWEST`` becomes one bump whose height is the probability;
+    everything between peaks is zero. That is what the transformer was trained on, and what an edited list of events looks like.
     """
 
-    def __init__(self, encoder: SyncEncoder, strength: nn.Linear, activity: nn.Linear, gain: float, bias: float) -> None:
+    def __init__(
+        self, encoder: SyncEncoder, strength: nn.Linear, activity: nn.Linear, gain: float, bias: float
+    ) -> None:
         super().__init__()
         self.encoder, self.strength, self.activity = encoder, strength, activity
         self.gain, self.bias = gain, bias
@@ -98,7 +120,8 @@ class SyncGraph(nn.Module):
         feat, logits = self.encoder(frames, ages)
         hidden = torch.relu(feat)
         probability = torch.sigmoid(logits * self.gain + self.bias)
-        peaks = torch.where(probability >= largest_near(probability, PEAK_REACH), probability, torch.zeros(()))
+        found = is_peak(probability) & (probability >= LOWEST)
+        peaks = torch.where(found, probability, torch.zeros(()))
         curve = torch.maximum(peaks, 0.25 * largest_near(peaks, 1))
         near = (curve > 0).float()
         strength = torch.sigmoid(self.strength(hidden).flatten(1)) * near
@@ -154,16 +177,16 @@ def transformer_graphs(transformer: Transformer) -> list[GraphSpec]:
             steps.append({"latents": latents, **{k: v.clone() for k, v in (fixed | step).items()}})
     text, visual, sync, token = {3: "text"}, {1: "visual"}, {1: "sync"}, {1: "token"}
     free = {
-        "latents": {2: "latent"}, "text_k": text, "text_v": text, "visual_tokens": visual, "sync_tokens": sync,
-        "sync_row": {0: "token"}, "sound_rope": token, "visual_rope": visual, "sound_plain": token,
-        "visual_plain": visual,
+        "latents": {2: "latent"}, "text_k": text, "text_v": text, "visual_tokens": visual,
+        "sync_tokens": sync, "sync_row": {0: "token"}, "sound_rope": token, "visual_rope": visual,
+        "sound_plain": token, "visual_plain": visual,
     }  # fmt: skip
     return [
         GraphSpec(
             "conditioner", conditioner, CONDITION,
             {
-                "text_feat": {1: "text"}, "visual_feat": visual, "sync_feat": sync, "sync_index": {0: "token"},
-                "visual_position": {0: "visual"},
+                "text_feat": {1: "text"}, "visual_feat": visual, "sync_feat": sync,
+                "sync_index": {0: "token"}, "visual_position": {0: "visual"},
             },
             inputs, {},
         ),
@@ -195,8 +218,8 @@ def sync_graph(module: SyncGraph) -> GraphSpec:
         examples.append({"frames": frames, "ages": ages})
     context = module.encoder.context_frames + PEAK_REACH
     return GraphSpec(
-        "sync", module, ("sync_feat", "event_logits"), {"frames": {1: "frame"}, "ages": {1: "frame"}}, examples,
-        {"size": [c.size, c.size], "pixel": "gray", "context_frames": context},
+        "sync", module, ("sync_feat", "event_logits"), {"frames": {1: "frame"}, "ages": {1: "frame"}},
+        examples, {"size": [c.size, c.size], "pixel": "gray", "context_frames": context},
     )  # fmt: skip
 
 
@@ -204,7 +227,8 @@ def text_graph(encoder: TextEncoder) -> GraphSpec:
     """Token numbers -> features."""
     c = encoder.config
     examples = [
-        {"token_ids": torch.randint(0, c.vocab_size, (1, n)), "mask": torch.ones(1, n)} for n in (7, 1, c.max_tokens)
+        {"token_ids": torch.randint(0, c.vocab_size, (1, n)), "mask": torch.ones(1, n)}
+        for n in (7, 1, c.max_tokens)
     ]
     axes = {"token_ids": {1: "token"}, "mask": {1: "token"}}
     return GraphSpec("text", TextGraph(encoder), ("text_feat",), axes, examples, {})

@@ -26,9 +26,9 @@ class ExportError(EdgeFoleyError):
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """How a module is exported: ``inputs`` and ``outputs`` names in order, ``axes``: input name -> {axis: its name} for free
-    axes, ``examples``: sets of inputs of different sizes; the first traces, all verify. ``attributes`` go into the
-    manifest."""
+    """How a module is exported: ``inputs`` and ``outputs`` names in order, ``axes``: input name -> {axis: its
+    name} for free axes, ``examples``: sets of inputs of different sizes; the first traces, all verify.
+    ``attributes`` go into the manifest."""
 
     name: str
     module: nn.Module
@@ -45,9 +45,14 @@ class GraphSpec:
 def export_graph(spec: GraphSpec) -> onnx.ModelProto:
     """Trace the module with its first example. Raises ExportError when the exporter fails."""
     example = spec.examples[0]
-    # One axis name used by two inputs is one size: two lengths that merely look alike in the example stay apart.
-    dims: dict[str, Any] = {name: torch.export.Dim.DYNAMIC for axes in spec.axes.values() for name in axes.values()}
-    shapes = {name: {axis: dims[a] for axis, a in spec.axes.get(name, {}).items()} or None for name in example}
+    # One axis name used by two inputs is one size: two lengths that merely look alike in the example stay
+    # apart.
+    dims: dict[str, Any] = {
+        name: torch.export.Dim.DYNAMIC for axes in spec.axes.values() for name in axes.values()
+    }
+    shapes = {
+        name: {axis: dims[a] for axis, a in spec.axes.get(name, {}).items()} or None for name in example
+    }
     talk = io.StringIO()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(talk), torch.no_grad():
@@ -85,8 +90,8 @@ def _name_axes(model: onnx.ModelProto, spec: GraphSpec) -> None:
 def verify(spec: GraphSpec, model: onnx.ModelProto, tolerance: float) -> float:
     """Run every example in ONNX Runtime and in PyTorch; names, shapes and values must agree.
 
-    ``tolerance``: largest relative error norm(a - b) / norm(b) of any output. Returns the largest found. Raises
-    ExportError.
+    ``tolerance``: largest relative error norm(a - b) / norm(b) of any output. Returns the largest found.
+    Raises ExportError.
     """
     import onnxruntime
 
@@ -104,14 +109,20 @@ def verify(spec: GraphSpec, model: onnx.ModelProto, tolerance: float) -> float:
         made = session.run(None, {k: v.numpy() for k, v in example.items() if k in names[0]})
         for name, a, b in zip(spec.outputs, made, (w.numpy() for w in wanted), strict=True):
             if a.shape != b.shape or a.dtype != b.dtype:
-                raise ExportError(f"{spec.name}: {name} is {a.dtype}{a.shape}, wanted {b.dtype}{b.shape} (example {number})")
+                raise ExportError(
+                    f"{spec.name}: {name} is {a.dtype}{a.shape}, wanted {b.dtype}{b.shape} (example {number})"
+                )
             if b.dtype.kind == "i":
                 error = 0.0 if np.array_equal(a, b) else float("inf")
             else:
-                error = float(np.linalg.norm(a.astype(np.float64) - b) / (np.linalg.norm(b.astype(np.float64)) + 1e-12))
+                error = float(
+                    np.linalg.norm(a.astype(np.float64) - b) / (np.linalg.norm(b.astype(np.float64)) + 1e-12)
+                )
             worst = max(worst, error)
             if not error <= tolerance:
-                raise ExportError(f"{spec.name}: {name} differs by {error:.2e} (allowed {tolerance:.0e}, example {number})")
+                raise ExportError(
+                    f"{spec.name}: {name} differs by {error:.2e} (allowed {tolerance:.0e}, example {number})"
+                )
     return worst
 
 

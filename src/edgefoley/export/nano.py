@@ -1,8 +1,9 @@
-"""Trained weights -> the packaged bundle: ``python -m edgefoley.export.nano --runs runs --out src/edgefoley/bundles/nano``.
+"""Trained weights -> the packaged bundle:
+``python -m edgefoley.export.nano --runs runs --out src/edgefoley/bundles/nano``.
 
-Every graph is exported, checked against PyTorch at several sizes, stored compactly (transformer and image encoder 8 bits per
-output channel, the rest 16 bits; arithmetic stays float32), checked again, and written to a fresh folder that replaces
-the old bundle only when everything has passed.
+Every graph is exported, checked against PyTorch at several sizes, stored compactly (transformer and image
+encoder 8 bits per output channel, the rest 16 bits; arithmetic stays float32), checked again, and written to
+a fresh folder that replaces the old bundle only when everything has passed.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ from edgefoley.train.sync import SyncTrainer
 EXACT = 3e-5  # relative error of a graph in float32 against PyTorch
 COMPACT = {"fp16": 5e-3, "int8": 4e-2}  # and of the stored one; measured values go into the manifest
 STORAGE = {
-    "text": "fp16", "visual": "int8", "sync": "fp16", "conditioner": "int8", "timestep": "int8", "denoiser": "int8",
-    "decoder": "fp16",
+    "text": "fp16", "visual": "int8", "sync": "fp16",
+    "conditioner": "int8", "timestep": "int8", "denoiser": "int8", "decoder": "fp16",
 }  # fmt: skip
 
 
@@ -61,11 +62,15 @@ def load_trained(runs: Path, peak_gain: float, peak_bias: float, temperature: fl
     text = TextEncoder(TextConfig(**json.loads((runs / "text" / "text.json").read_text())["config"])).eval()
     text.load_state_dict(load_file(runs / "text" / "text.safetensors"))
     folder = runs / "transformer"
-    transformer = Transformer(TransformerConfig(**json.loads((folder / "transformer.json").read_text()))).eval()
+    transformer = Transformer(
+        TransformerConfig(**json.loads((folder / "transformer.json").read_text()))
+    ).eval()
     transformer.load_state_dict(load_file(folder / "transformer.safetensors"))
     config = SyncConfig.from_json(json.loads((runs / "sync" / "sync.json").read_text())["config"])
     trainer = SyncTrainer(config)
-    trainer.load_state_dict(torch.load(runs / "sync" / "last.pt", weights_only=True, map_location="cpu")["average"])
+    trainer.load_state_dict(
+        torch.load(runs / "sync" / "last.pt", weights_only=True, map_location="cpu")["average"]
+    )
     trainer.eval()
     sync = SyncGraph(trainer.encoder, trainer.strength, trainer.activity, peak_gain, peak_bias)
     vectors = sentence_vectors(text, runs / "text" / "tokenizer.json", class_names())
@@ -103,7 +108,9 @@ def compact(model: onnx.ModelProto, scheme: str, keep: tuple[str, ...]) -> onnx.
     """Store the weights narrowly; see ``export.compact``."""
     model = strip_metadata(model)
     if scheme == "int8":
-        model = store_int8(model, keep=[k for k in keep if k in {i.name for i in model.graph.initializer}], widen="multiply")[0]
+        model = store_int8(
+            model, keep=[k for k in keep if k in {i.name for i in model.graph.initializer}], widen="multiply"
+        )[0]
     return store_fp16(model)[0]
 
 
@@ -123,7 +130,9 @@ def attributions(data: Path) -> list[dict[str, str]]:
 def write_credits(data: Path, path: Path) -> None:
     """CREDITS.tsv: what the shipped weights were trained on."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, ["licence", "attribution", "source", "labels"], delimiter="\t", lineterminator="\n")
+        writer = csv.DictWriter(
+            file, ["licence", "attribution", "source", "labels"], delimiter="\t", lineterminator="\n"
+        )
         writer.writeheader()
         writer.writerows(attributions(data))
 
@@ -141,28 +150,38 @@ def build(trained: Trained, tokenizer: Path, folder: Path) -> tuple[dict[str, An
         scheme = STORAGE[spec.name]
         model = compact(exact, scheme, tuple(INT8_KEEP) if spec.name == "visual" else ())
         onnx.checker.check_model(model)
-        # The event curve jumps where two probabilities are nearly equal, so rounding may move a whole peak there.
+        # The event curve jumps where two probabilities are nearly equal, so rounding may move a whole peak
+        # there.
         errors[spec.name] = verify(spec, model, 1.0 if spec.name == "sync" else COMPACT[scheme])
         name = f"{spec.name}.onnx"
         (folder / name).write_bytes(model.SerializeToString())
         inputs, outputs = tensor_entries(model)
         components[spec.name] = {
-            "inputs": inputs, "outputs": outputs, "attributes": dict(spec.attributes), "artefacts": {"ort": {"path": name}},
+            "inputs": inputs, "outputs": outputs, "attributes": dict(spec.attributes),
+            "artefacts": {"ort": {"path": name}},
         }  # fmt: skip
         size = (folder / name).stat().st_size
-        print(f"{spec.name:12} {size / 1e6:6.2f} MB  exact {exact_error:.1e}  stored {errors[spec.name]:.1e} ({scheme})", flush=True)
+        print(
+            f"{spec.name:12} {size / 1e6:6.2f} MB  exact {exact_error:.1e}  "
+            f"stored {errors[spec.name]:.1e} ({scheme})",
+            flush=True,
+        )
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
     return components, errors
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data/sfx"))
     parser.add_argument("--out", type=Path, default=Path("src/edgefoley/bundles/nano"))
     parser.add_argument("--steps", type=int, default=12, help="default denoising steps of the bundle")
     parser.add_argument("--guidance", type=float, default=2.5, help="default guidance of the bundle")
-    parser.add_argument("--peak-gain", type=float, default=1.0, help="factor on event logits before the sigmoid")
+    parser.add_argument(
+        "--peak-gain", type=float, default=1.0, help="factor on event logits before the sigmoid"
+    )
     parser.add_argument("--peak-bias", type=float, default=0.0)
     parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
     args = parser.parse_args()
@@ -172,7 +191,7 @@ def main() -> None:
     fresh.mkdir(parents=True)
     components, errors = build(trained, args.runs / "text" / "tokenizer.json", fresh)
     write_credits(args.data, fresh / "CREDITS.tsv")
-    weights = sorted(args.runs.glob("*/*.safetensors")) + [find_checkpoint()]
+    weights = [*sorted(args.runs.glob("*/*.safetensors")), find_checkpoint()]
     source = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in weights}
     manifest = {
         "name": "nano",
@@ -186,7 +205,10 @@ def main() -> None:
         "quantization": {"storage": STORAGE, "compute": "fp32", "relative_error": errors},
         "quality": {},
         "defaults": {"steps": args.steps, "guidance": args.guidance, "negative_prompt": ""},
-        "attributions": ["CREDITS.tsv lists every recording's origin and licence", "EfficientNet-Lite0: Apache-2.0"],
+        "attributions": [
+            "CREDITS.tsv lists every recording's origin and licence",
+            "EfficientNet-Lite0: Apache-2.0",
+        ],
     }
     write_manifest(fresh, manifest)
     open_bundle(fresh).verify()

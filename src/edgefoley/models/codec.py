@@ -1,19 +1,24 @@
-"""nano's audio codec: 48 kHz mono <-> 50 latents/s, a ConvNeXt auto-encoder between two short-time Fourier transforms.
+"""nano's audio codec: 48 kHz mono <-> 50 latents/s.
 
-The encoder reads a complex spectrogram (20 ms window, 5 ms hop) and folds four frames into one latent; the decoder
-unfolds each latent into four frames and predicts log-magnitude and phase, from which an inverse STFT makes the wave.
-An inverse-STFT head costs two orders of magnitude less than stacks of transposed convolutions (Siuzdak 2023,
-"Vocos", arXiv 2306.00814); the blocks are those of ConvNeXt (Liu et al. 2022, arXiv 2201.03545). It is a variational
-auto-encoder: each latent is a diagonal Gaussian, so that the flow-matching transformer meets a smooth space.
+The encoder is an analysis without training by gradients: log power in 64 mel bands every 10 ms, two such frames per
+latent, projected on their principal components and whitened. Every latent channel has zero mean and unit
+variance, and the coarse channels come first, which suits flow matching.
+
+The decoder is trained: ConvNeXt blocks (Liu et al. 2022, arXiv 2201.03545) refine the envelope that the latents
+spell out and shape two excitations frame by frame - white noise, and tones whose phase is predicted - which an
+inverse short-time Fourier transform turns into the wave (Siuzdak 2023, "Vocos", arXiv 2306.00814; filtered noise as in
+Engel et al. 2020, "DDSP", arXiv 2001.04643). Most foley is noise with an envelope, and noise need not be transmitted.
 
 Frame j covers samples [240 j - 360, 240 j + 600): n latents are exactly 960 n samples and no frame is lost at an edge.
-The first and last 7 ms of a wave are covered by fewer windows and fade in and out.
+The first and last 7 ms of a wave are covered by fewer windows and fade in and out. The noise repeats every
+``noise_latents`` latents; a chunk that starts at a multiple of that hears the same noise as the whole.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,21 +26,23 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Sizes. ``hop`` samples per latent; ``frame_hop`` and ``window`` of the STFT in samples; ``coarse_*`` blocks work
-    at the latent rate, ``fine_*`` at ``hop / frame_hop`` times it."""
+    """Sizes. ``hop`` samples per latent; ``frame_hop`` and ``window`` of the STFT in samples; ``bands`` of the
+    analysis, ``subframes`` of it per latent; ``coarse_*`` blocks work at the latent rate, ``fine_*`` at ``hop /
+    frame_hop`` times it; ``noise_latents`` period of the noise."""
 
     hop: int = 960
     frame_hop: int = 240
     window: int = 960
-    latent_dim: int = 32
+    latent_dim: int = 48
+    bands: int = 64
+    subframes: int = 2
     coarse_width: int = 384
     fine_width: int = 288
-    encoder_fine_depth: int = 2
-    encoder_coarse_depth: int = 2
-    decoder_coarse_depth: int = 2
-    decoder_fine_depth: int = 4
+    coarse_depth: int = 2
+    fine_depth: int = 4
     mlp_ratio: int = 3
     kernel: int = 7
+    noise_latents: int = 50
 
     @property
     def fold(self) -> int:
@@ -48,10 +55,80 @@ class CodecConfig:
 
     @property
     def context_latents(self) -> int:
-        """Latents on either side that can influence one latent's samples in the decoder (exact chunked decoding)."""
+        """Latents of context for exact chunked decoding: the receptive field, rounded up to the noise's period."""
         half = self.kernel // 2
-        fine = self.decoder_fine_depth * half + self.window // self.frame_hop
-        return (1 + self.decoder_coarse_depth) * half + -(-fine // self.fold)
+        fine = self.fine_depth * half + self.window // self.frame_hop
+        reach = (1 + self.coarse_depth) * half + -(-fine // self.fold)
+        return -(-reach // self.noise_latents) * self.noise_latents
+
+
+def mel(frequency: np.ndarray | float) -> np.ndarray:
+    """Hz -> mel."""
+    return 2595 * np.log10(1 + np.asarray(frequency) / 700)
+
+
+def mel_bank(bins: int, bands: int, rate: int = 48_000) -> Tensor:
+    """Triangular filters on the mel scale (bins, bands) from 30 Hz, each summing to one."""
+    edges = np.linspace(mel(30.0), mel(rate / 2), bands + 2)
+    at = mel(np.linspace(0, rate / 2, bins))[:, None]
+    low, mid, high = edges[:-2], edges[1:-1], edges[2:]
+    bank = np.minimum((at - low) / (mid - low), (high - at) / (high - mid)).clip(0)
+    nearest = np.abs(at - mid).argmin(0)  # a band narrower than a bin takes the nearest one
+    empty = bank.sum(0) < 0.5
+    bank[nearest[empty], np.flatnonzero(empty)] = 1.0
+    return torch.tensor(bank / bank.sum(0), dtype=torch.float32)
+
+
+def mel_interpolation(bands: int, bins: int, rate: int = 48_000) -> Tensor:
+    """(bands, bins): linear interpolation on the mel scale from band centres to bins, held beyond the ends."""
+    centres = np.linspace(mel(30.0), mel(rate / 2), bands + 2)[1:-1]
+    at = mel(np.linspace(0, rate / 2, bins))
+    return torch.tensor(np.stack([np.interp(at, centres, row) for row in np.eye(bands)]), dtype=torch.float32)
+
+
+class BandAnalysis(nn.Module):
+    """Wave (B, 960 n) -> whitened principal components of log band powers (B, D, n).
+
+    ``centre`` (2 x bands,), ``analysis`` (2 x bands, D) and ``synthesis`` (D, 2 x bands) are set by ``fit``.
+    """
+
+    centre: Tensor
+    analysis: Tensor
+    synthesis: Tensor
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.subframes * config.bands
+        self.register_buffer("bank", mel_bank(config.bins, config.bands), persistent=False)
+        self.register_buffer("hann", torch.hann_window(config.window), persistent=False)
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("analysis", torch.zeros(width, config.latent_dim))
+        self.register_buffer("synthesis", torch.zeros(config.latent_dim, width))
+
+    def levels(self, wave: Tensor) -> Tensor:
+        """Log band powers (B, n, 2 x bands), floor -80 dB."""
+        c = self.config
+        step = c.hop // c.subframes
+        side = (c.window - step) // 2
+        frames = F.pad(wave, (side, side)).unfold(-1, c.window, step) * self.hann
+        power = torch.view_as_real(torch.fft.rfft(frames)).square().sum(-1) / self.hann.square().sum()
+        level = (power @ self.bank + 1e-8).log()
+        return level.reshape(level.shape[0], -1, c.subframes * c.bands)
+
+    def fit(self, levels: Tensor) -> float:
+        """Principal components of ``levels`` (rows, 2 x bands). Returns the share of variance they keep."""
+        centre = levels.double().mean(0)
+        values, vectors = torch.linalg.eigh(torch.cov((levels.double() - centre).T))
+        order = values.argsort(descending=True)[: self.config.latent_dim]
+        std = values[order].clamp(min=1e-8).sqrt()
+        self.centre.copy_(centre)
+        self.analysis.copy_(vectors[:, order] / std)
+        self.synthesis.copy_((vectors[:, order] * std).T)
+        return float(values[order].sum() / values.sum())
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return ((self.levels(wave) - self.centre) @ self.analysis).transpose(1, 2)
 
 
 class ConvNeXtBlock(nn.Module):
@@ -76,65 +153,67 @@ def _blocks(depth: int, width: int, config: CodecConfig) -> nn.Sequential:
     )
 
 
-class CodecEncoder(nn.Module):
-    """Wave (B, 960 n) -> mean and log-variance (B, D, n)."""
-
-    def __init__(self, config: CodecConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.inp = nn.Linear(2 * config.bins, config.fine_width)
-        self.fine = _blocks(config.encoder_fine_depth, config.fine_width, config)
-        self.fold = nn.Linear(config.fold * config.fine_width, config.coarse_width)
-        self.coarse = _blocks(config.encoder_coarse_depth, config.coarse_width, config)
-        self.norm = nn.LayerNorm(config.coarse_width)
-        self.out = nn.Linear(config.coarse_width, 2 * config.latent_dim)
-        self.register_buffer("hann", torch.hann_window(config.window), persistent=False)
-
-    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
-        c = self.config
-        side = (c.window - c.frame_hop) // 2
-        frames = F.pad(wave, (side, side)).unfold(-1, c.window, c.frame_hop) * self.hann
-        spectrum = torch.view_as_real(torch.fft.rfft(frames)) / c.window**0.5
-        # Compressed amplitude, phase kept: quiet detail is as visible as loud events.
-        power = spectrum.square().sum(-1, keepdim=True)
-        spectrum = spectrum * (power + 1e-8).pow(-0.35)
-        x = self.fine(self.inp(spectrum.flatten(-2)))
-        batch, frames_count, width = x.shape
-        x = self.fold(x.reshape(batch, frames_count // c.fold, c.fold * width))
-        mean, logvar = self.out(self.norm(self.coarse(x))).float().transpose(1, 2).chunk(2, dim=1)
-        return mean, logvar.clamp(-12.0, 4.0)
-
-
 class CodecDecoder(nn.Module):
     """Latents (B, D, n) -> wave (B, 1, 960 n)."""
 
+    centre: Tensor
+    synthesis: Tensor
+    noise: Tensor
+    hann: Tensor
+
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        self.config = config
-        self.inp = nn.Conv1d(config.latent_dim, config.coarse_width, config.kernel, padding=config.kernel // 2)
-        self.coarse = _blocks(config.decoder_coarse_depth, config.coarse_width, config)
-        self.unfold = nn.Linear(config.coarse_width, config.fold * config.fine_width)
-        self.fine = _blocks(config.decoder_fine_depth, config.fine_width, config)
-        self.norm = nn.LayerNorm(config.fine_width)
-        self.out = nn.Linear(config.fine_width, 2 * config.bins)
-        self.register_buffer("hann", torch.hann_window(config.window), persistent=False)
-        self.register_buffer("latent_mean", torch.zeros(config.latent_dim))
-        self.register_buffer("latent_std", torch.ones(config.latent_dim))
+        c = self.config = config
+        self.inp = nn.Conv1d(c.latent_dim, c.coarse_width, c.kernel, padding=c.kernel // 2)
+        self.coarse = _blocks(c.coarse_depth, c.coarse_width, c)
+        self.unfold = nn.Linear(c.coarse_width, c.fold * c.fine_width)
+        self.fine = _blocks(c.fine_depth, c.fine_width, c)
+        self.norm = nn.LayerNorm(c.fine_width)
+        self.out = nn.Linear(c.fine_width, 3 * c.bins)
+        nn.init.normal_(self.out.weight, std=0.01)
+        with torch.no_grad():  # begin as filtered noise with weak tones
+            self.out.bias.zero_()
+            self.out.bias[c.bins : 2 * c.bins] = -2.0
+        width = c.subframes * c.bands
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("synthesis", torch.zeros(c.latent_dim, width))
+        self.register_buffer("interpolation", mel_interpolation(c.bands, c.bins), persistent=False)
+        self.register_buffer("hann", torch.hann_window(c.window), persistent=False)
+        self.register_buffer("noise", self._noise(), persistent=False)
 
-    def spectrum(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part (B, 4 n, bins) of each frame."""
+    def _noise(self) -> Tensor:
+        """Spectra (frames, 2 x bins) of the windows of a periodic white noise; the same on every machine."""
+        c = self.config
+        count = c.noise_latents * c.hop
+        bits = np.random.Generator(np.random.PCG64(0)).integers(0, 2**32, count, dtype=np.uint64)
+        wave = (bits / 2**31 - 1) * np.sqrt(3)  # uniform, unit variance
+        starts = np.arange(c.noise_latents * c.fold) * c.frame_hop - (c.window - c.frame_hop) // 2
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(c.window) / c.window)
+        frames = wave[(starts[:, None] + np.arange(c.window)) % count] * hann
+        spectrum = np.fft.rfft(frames)
+        return torch.tensor(np.concatenate([spectrum.real, spectrum.imag], axis=1), dtype=torch.float32)
+
+    def spectrum(self, latents: Tensor, noise_offset: int = 0) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part (B, 4 n, bins) of each frame. ``noise_offset`` (frames) shifts the noise."""
         c = self.config
         x = self.coarse(self.inp(latents).transpose(1, 2))
         batch, count, _ = x.shape
         x = self.fine(self.unfold(x).reshape(batch, count * c.fold, c.fine_width))
-        log_magnitude, phase = self.out(self.norm(x)).float().chunk(2, dim=-1)
-        magnitude = log_magnitude.clamp(max=6.0).exp()
-        return magnitude * phase.cos(), magnitude * phase.sin()
+        shape, tone, phase = self.out(self.norm(x)).float().chunk(3, dim=-1)
+        level = latents.transpose(1, 2).float() @ self.synthesis + self.centre
+        level = level.reshape(batch, count * c.subframes, 1, c.bands) @ self.interpolation
+        level = 0.5 * level.expand(-1, -1, c.fold // c.subframes, -1).reshape(batch, count * c.fold, c.bins)
+        frame = (torch.arange(count * c.fold, device=latents.device) + noise_offset) % self.noise.shape[0]
+        real, imag = self.noise.index_select(0, frame).chunk(2, dim=-1)
+        gain = (level + shape).clamp(max=3.0).exp()
+        # a tone as loud as the noise has the magnitude of the window's energy
+        strength = (level + tone).clamp(max=3.0).exp() * (0.375 * c.window) ** 0.5
+        return gain * real + strength * phase.cos(), gain * imag + strength * phase.sin()
 
-    def forward(self, latents: Tensor) -> Tensor:
-        real, imag = self.spectrum(latents)
+    def forward(self, latents: Tensor, noise_offset: int = 0) -> Tensor:
+        real, imag = self.spectrum(latents, noise_offset)
         c = self.config
-        frames = torch.fft.irfft(torch.complex(real, imag), n=c.window) * (self.hann * c.window**0.5)
+        frames = torch.fft.irfft(torch.complex(real, imag), n=c.window) * self.hann
         length = (frames.shape[1] - 1) * c.frame_hop + c.window
         wave = F.fold(frames.transpose(1, 2), (1, length), (1, c.window), stride=(1, c.frame_hop))
         side = (c.window - c.frame_hop) // 2
@@ -142,10 +221,10 @@ class CodecDecoder(nn.Module):
 
 
 class ExportDecoder(nn.Module):
-    """The decoder as it is exported: normalised latents in, and the inverse STFT as one transposed convolution.
+    """The decoder as it is exported: the inverse STFT as one transposed convolution.
 
-    The transposed convolution's kernel (inverse Fourier basis times window) is computed in the graph from ranges and
-    cosines, so the file does not carry it; the engine folds it when it loads.
+    Its kernel (inverse Fourier basis times window) is computed in the graph from ranges and cosines, so the file
+    does not carry it; the engine folds it when it loads.
     """
 
     def __init__(self, decoder: CodecDecoder) -> None:
@@ -153,15 +232,14 @@ class ExportDecoder(nn.Module):
         self.decoder = decoder
 
     def forward(self, latents: Tensor) -> Tensor:
-        d = self.decoder
-        c = d.config
-        real, imag = d.spectrum(latents * d.latent_std[:, None] + d.latent_mean[:, None])
+        c = self.decoder.config
+        real, imag = self.decoder.spectrum(latents)
         n = torch.arange(c.window, dtype=torch.float32)
         k = torch.arange(c.bins, dtype=torch.float32)[:, None]
         # Reduced by the period before the cosine, so that float32 keeps its accuracy at large products.
         angle = torch.remainder(k * n, float(c.window)) * (2 * torch.pi / c.window)
         inner = torch.minimum(k, c.window / 2 - k).clamp(max=1.0)  # 0 at bins 0 and N/2, 1 elsewhere
-        weight = (1 + inner) / c.window**0.5 / 1.5  # one-sided spectrum: inner bins count twice
+        weight = (1 + inner) / c.window / 1.5  # one-sided spectrum: inner bins count twice
         hann = 0.5 - 0.5 * torch.cos(n * (2 * torch.pi / c.window))
         basis = torch.cat([weight * angle.cos() * hann, -weight * angle.sin() * hann])[:, None]
         spectrum = torch.cat([real, imag], dim=-1).transpose(1, 2)
@@ -171,20 +249,27 @@ class ExportDecoder(nn.Module):
 
 
 class Codec(nn.Module):
-    """Encoder and decoder; ``latent_mean`` and ``latent_std`` (D,) normalise latents for the transformer."""
+    """Analysis and decoder."""
 
     def __init__(self, config: CodecConfig | None = None) -> None:
         super().__init__()
         self.config = config or CodecConfig()
-        self.encoder = CodecEncoder(self.config)
+        self.encoder = BandAnalysis(self.config)
         self.decoder = CodecDecoder(self.config)
 
+    def fit(self, levels: Tensor) -> float:
+        """Set the principal components of both halves from ``levels``; returns the share of variance kept."""
+        share = self.encoder.fit(levels)
+        self.decoder.centre.copy_(self.encoder.centre)
+        self.decoder.synthesis.copy_(self.encoder.synthesis)
+        return share
+
     def encode(self, wave: Tensor) -> Tensor:
-        """Wave (B, 960 n) -> normalised mean latents (B, D, n)."""
-        mean, _ = self.encoder(wave)
-        return (mean - self.decoder.latent_mean[:, None]) / self.decoder.latent_std[:, None]
+        """Wave (B, 960 n) -> latents (B, D, n)."""
+        made: Tensor = self.encoder(wave)
+        return made
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Normalised latents (B, D, n) -> wave (B, 1, 960 n)."""
-        d = self.decoder
-        return d(latents * d.latent_std[:, None] + d.latent_mean[:, None])
+        """Latents (B, D, n) -> wave (B, 1, 960 n)."""
+        made: Tensor = self.decoder(latents)
+        return made

@@ -1,8 +1,10 @@
-"""Building blocks of the transformer: norms, rotary positions, modulation, MLPs. Shapes are (batch, tokens, channels)."""
+"""Building blocks of the transformer: norms, rotary positions, modulation, MLPs. Shapes are (batch, tokens,
+channels)."""
 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,8 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm over the last axis, computed in float32 (Zhang & Sennrich 2019, arXiv 1910.07467)."""
+    """Root-mean-square norm over the last axis, computed in float32 (Zhang & Sennrich 2019, arXiv
+    1910.07467)."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -24,8 +27,8 @@ class RMSNorm(nn.Module):
 
 
 def rope_tables(positions: Tensor, width: int, theta: float = 10000.0) -> Tensor:
-    """Rotary tables (2, tokens, width) for ``positions`` (tokens,): each cosine twice, each sine as -sin, +sin
-    (Su et al. 2021, arXiv 2104.09864)."""
+    """Rotary tables (2, tokens, width) for ``positions`` (tokens,): each cosine twice, each sine as -sin,
+    +sin (Su et al. 2021, arXiv 2104.09864)."""
     frequency = torch.exp(
         torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) * (-math.log(theta) / width)
     )
@@ -47,7 +50,8 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 class Modulation(nn.Module):
-    """SiLU and a linear layer to ``parts`` vectors of ``width`` (Peebles & Xie 2022, "DiT", arXiv 2212.09748)."""
+    """SiLU and a linear layer to ``parts`` vectors of ``width`` (Peebles & Xie 2022, "DiT", arXiv
+    2212.09748)."""
 
     def __init__(self, width: int, parts: int) -> None:
         super().__init__()
@@ -69,6 +73,17 @@ class Mlp(nn.Module):
         return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
 
 
+class Projection(nn.Module):
+    """Linear, SiLU, linear."""
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.linear_1, self.linear_2 = nn.Linear(width_in, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_2(F.silu(self.linear_1(x)))
+
+
 class GatedMlp(nn.Module):
     """SwiGLU without bias: w2(silu(w1 x) * w3 x) (Shazeer 2020, arXiv 2002.05202)."""
 
@@ -85,7 +100,8 @@ class GatedMlp(nn.Module):
 class TimeConv(nn.Module):
     """Convolution along the tokens ("same" padding) whose weight has Conv1d's shape (out, in, kernel).
 
-    Computed as one matrix product over neighbouring tokens: that is what bf16 tile units and INT8 engines run fast.
+    Computed as one matrix product over neighbouring tokens: that is what bf16 tile units and INT8 engines run
+    fast.
     """
 
     def __init__(self, width_in: int, width_out: int, kernel: int, bias: bool) -> None:
@@ -124,12 +140,13 @@ class TimeEmbedding(nn.Module):
     def __init__(self, width: int, frequencies: int = 256) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
-        self.half = frequencies // 2
+        self.pairs = frequencies // 2
 
     def forward(self, t: Tensor) -> Tensor:
-        index = torch.arange(self.half, device=t.device, dtype=torch.float32)
-        angle = t.float()[:, None] * torch.exp(index * (-math.log(10000.0) / self.half))
-        return self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).to(self.mlp[0].weight.dtype))
+        index = torch.arange(self.pairs, device=t.device, dtype=torch.float32)
+        angle = t.float()[:, None] * torch.exp(index * (-math.log(10000.0) / self.pairs))
+        dtype = cast(nn.Linear, self.mlp[0]).weight.dtype
+        return self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).to(dtype))
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:

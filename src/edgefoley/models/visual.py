@@ -83,8 +83,16 @@ class ConvNorm(nn.Module):
     """
 
     def __init__(
-        self, in_size: int, width_in: int, width_out: int, *, kernel: int, stride: int = 1, groups: int = 1,
-        linear: bool = False, eps: float = 1e-3,
+        self,
+        in_size: int,
+        width_in: int,
+        width_out: int,
+        *,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        linear: bool = False,
+        eps: float = 1e-3,
     ) -> None:
         super().__init__()
         self.out_size = -(-in_size // stride)

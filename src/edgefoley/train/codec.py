@@ -1,7 +1,8 @@
 """Train the codec: ``python -m edgefoley.train.codec --data ../shared/data/sfx --out runs/codec``.
 
-Losses: log-magnitude and compressed-magnitude distances of short-time spectra at five resolutions, log-mel distance at
-two, a complex distance (which is what gets phase right), and the Kullback-Leibler term of the latents.
+First the principal components of the analysis are fitted, then the decoder is trained. Losses: log-magnitude,
+compressed-magnitude and log-mel distances of short-time spectra at five resolutions, spectral convergence, and a
+light complex distance for the tones' phase.
 """
 
 from __future__ import annotations
@@ -17,22 +18,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgefoley.models.codec import Codec, CodecConfig
-from edgefoley.train.loop import LoopConfig, train
+from edgefoley.models.codec import Codec, CodecConfig, mel_bank
+from edgefoley.train.loop import LoopConfig, log_line, mark_done, train
 from edgefoley.train.recordings import Pool, load_pool
 
-KL_WEIGHT = 2e-4
 RESOLUTIONS = (256, 512, 1024, 2048, 4096)  # samples; hop is a quarter
-
-
-def mel_bank(bins: int, bands: int, rate: int = 48_000) -> Tensor:
-    """Triangular filters on the mel scale (bins, bands), each summing to one."""
-    mel = lambda f: 2595 * np.log10(1 + np.asarray(f) / 700)  # noqa: E731
-    edges = np.linspace(mel(30.0), mel(rate / 2), bands + 2)
-    freq = mel(np.linspace(0, rate / 2, bins))[:, None]
-    low, mid, high = edges[:-2], edges[1:-1], edges[2:]
-    bank = np.minimum((freq - low) / (mid - low), (high - freq) / (high - mid)).clip(0)
-    return torch.tensor(bank / np.maximum(bank.sum(0), 1e-6), dtype=torch.float32)
 
 
 class SpectralLoss(nn.Module):
@@ -57,22 +47,25 @@ class SpectralLoss(nn.Module):
             a, b = magnitude.chunk(2)
             log_terms.append(((a + 1e-4).log() - (b + 1e-4).log()).abs().mean())
             linear_terms.append((a.sqrt() - b.sqrt()).abs().mean() / (b.sqrt().mean() + 0.03))
-            convergence_terms.append(((a - b).square().sum((1, 2)) / (b.square().sum((1, 2)) + 1e-2)).sqrt().mean())
+            convergence_terms.append(
+                ((a - b).square().sum((1, 2)) / (b.square().sum((1, 2)) + 1e-2)).sqrt().mean()
+            )
             x, y = (m.transpose(1, 2) @ self.mel[str(n)] for m in (a, b))
             mel_terms.append(((x + 1e-4).log() - (y + 1e-4).log()).abs().mean())
             u, v = (torch.view_as_real(both) * (magnitude + 1e-3).pow(-0.6).detach()[..., None]).chunk(2)
             complex_terms.append((u - v).abs().mean() / (v.abs().mean() + 0.03))
         mean = lambda terms: torch.stack(terms).mean()  # noqa: E731
         return {
-            "log": mean(log_terms), "lin": mean(linear_terms), "mel": mean(mel_terms), "cpx": mean(complex_terms),
-            "sc": mean(convergence_terms),
+            "log": mean(log_terms), "lin": mean(linear_terms), "mel": mean(mel_terms),
+            "cpx": mean(complex_terms), "sc": mean(convergence_terms),
         }  # fmt: skip
 
 
 def batches(pool: Pool, held_out: bool, seed: int, batch: int, samples: int) -> Callable[[int], Tensor]:
     """``batch_at(step)`` -> waves (batch, samples), a pure function of seed and step.
 
-    Long recordings are drawn by the square root of their length, so that a two-minute ambience does not drown a click.
+    Long recordings are drawn by the square root of their length, so that a two-minute ambience does not drown
+    a click.
     """
     chosen = [r for r in pool.recordings if r.held_out == held_out and r.length > 480]
     weight = np.sqrt(np.minimum([r.length for r in chosen], 480_000).astype(np.float64))
@@ -99,53 +92,66 @@ def batches(pool: Pool, held_out: bool, seed: int, batch: int, samples: int) -> 
     return batch_at
 
 
+def fitted(codec: Codec, pool: Pool) -> float:
+    """Fit the analysis on 1,600 seconds of training sound; returns the share of variance kept."""
+    batch_at = batches(pool, False, 3, 16, 96_000)
+    with torch.no_grad():
+        levels = torch.cat([codec.encoder.levels(batch_at(i)).flatten(0, 1) for i in range(50)])
+    return codec.fit(levels)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/sfx"))
     parser.add_argument("--out", type=Path, default=Path("runs/codec"))
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=1.28)
-    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many minutes; run again to go on")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="stop after so many minutes; run again to go on"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--start", type=Path, help="begin with the weights of another run's folder")
-    parser.add_argument("--freeze-encoder", action="store_true", help="train the decoder alone: latents stay as they are")
     args = parser.parse_args()
     pool = load_pool(args.data, args.out.parent / "recordings")
-    codec, distance = Codec().to(args.device), SpectralLoss().to(args.device)
-    if args.start is not None:
-        codec.load_state_dict(load_codec(args.start).state_dict())
-    codec.encoder.requires_grad_(not args.freeze_encoder)
+    codec, distance = Codec(), SpectralLoss().to(args.device)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if (args.out / "codec.safetensors").exists():  # the components never change once latents were made
+        codec = load_codec(args.out).train()
+    else:
+        log_line(args.out, {"variance_kept": fitted(codec, pool)})
+        save_codec(codec, args.out)
+    codec.to(args.device)
     samples = int(args.seconds * 48_000) // 960 * 960
     batch_at = batches(pool, False, 1, args.batch, samples)
     check = [batches(pool, True, 2, 8, samples)(i).to(args.device) for i in range(4)]
 
-    def losses(wave: Tensor, sample: bool, resolutions: Sequence[int] = RESOLUTIONS) -> dict[str, Tensor]:
+    def losses(
+        wave: Tensor, offset: int, resolutions: Sequence[int] = RESOLUTIONS
+    ) -> dict[str, Tensor]:
+        with torch.no_grad():
+            latents = codec.encode(wave)
         with torch.autocast(args.device, dtype=torch.bfloat16):
-            mean, logvar = codec.encoder(wave)
-            latents = mean + torch.randn_like(mean) * (0.5 * logvar).exp() if sample else mean
-            made = codec.decoder(latents)[:, 0]
+            made = codec.decoder(latents, offset)[:, 0]
         terms = distance(made[:, 480:-480], wave[:, 480:-480], resolutions)
-        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         # The complex term is light: while the phase is unknown its optimum is silence.
-        total = terms["log"] + 3 * terms["lin"] + terms["mel"] + terms["sc"] + 0.2 * terms["cpx"] + KL_WEIGHT * kl
-        return {"loss": total, **terms, "kl": kl}
+        total = terms["log"] + 3 * terms["lin"] + terms["mel"] + 0.5 * terms["sc"] + 0.1 * terms["cpx"]
+        return {"loss": total, **terms}
 
     def validate(_: nn.Module) -> dict[str, float]:
         with torch.no_grad():
-            sums = [losses(wave, False) for wave in check]
+            sums = [losses(wave, 0) for wave in check]
         return {f"val_{k}": float(np.mean([float(s[k]) for s in sums])) for k in sums[0]}
-
-    config = LoopConfig(steps=args.steps, rate=1e-3, minutes=args.minutes, warmup=100)
 
     def loss_fn(step: int) -> dict[str, Tensor]:
         # Two of the five resolutions a step, in turn: the transforms cost more than the networks.
         pair = [RESOLUTIONS[step % 5], RESOLUTIONS[(step + 2 + step // 5 % 2) % 5]]
-        return losses(batch_at(step).to(args.device), True, pair)
+        return losses(batch_at(step).to(args.device), 7919 * step % 200, pair)
 
+    config = LoopConfig(steps=args.steps, rate=1e-3, minutes=args.minutes, warmup=100)
     average = train(codec, loss_fn, args.out, config, validate)
     codec.load_state_dict({k: v.to(args.device) for k, v in average.state.items()})
     save_codec(codec, args.out)
+    mark_done(args.out, average, config)
 
 
 def save_codec(codec: Codec, folder: Path) -> None:

@@ -21,9 +21,11 @@ def envelope_db(wave: Wave) -> Wave:
 
 
 def single_events(wave: Wave, gap_s: float, longest_s: float = 4.0) -> list[tuple[int, int]]:
-    """(start, stop) samples of each event: stretches that stand out from the floor, those closer than ``gap_s`` joined.
+    """(start, stop) samples of each event: stretches that stand out from the floor, those closer than
+    ``gap_s`` joined.
 
-    A start is 3 ms before the level rises, so that the attack is whole. Never empty for a wave that is not silent.
+    A start is 3 ms before the level rises, so that the attack is whole. Never empty for a wave that is not
+    silent.
     """
     level = envelope_db(wave)
     top = float(level.max())
@@ -66,7 +68,8 @@ def resample_speed(wave: Wave, speed: float) -> Wave:
 
 
 def loop_to(wave: Wave, samples: int, rng: np.random.Generator) -> Wave:
-    """A stretch of ``samples`` from a recording; a shorter one is repeated with crossfades of up to half a second."""
+    """A stretch of ``samples`` from a recording; a shorter one is repeated with crossfades of up to half a
+    second."""
     if len(wave) >= samples:
         begin = int(rng.integers(0, len(wave) - samples + 1))
         return wave[begin : begin + samples].copy()
@@ -87,7 +90,8 @@ def loop_to(wave: Wave, samples: int, rng: np.random.Generator) -> Wave:
 
 
 def room(wave: Wave, rng: np.random.Generator) -> Wave:
-    """A plain room: exponentially decaying, slightly dulled noise as impulse response, added 9 to 22 dB below."""
+    """A plain room: exponentially decaying, slightly dulled noise as impulse response, added 9 to 22 dB
+    below."""
     from scipy.signal import fftconvolve
 
     seconds = float(rng.uniform(0.1, 0.9))

@@ -1,8 +1,9 @@
 """One resumable training loop for every trainer: seeds, schedule, checkpoints, a log of JSON lines.
 
-A run lives in one folder: ``log.jsonl`` (a line per report), ``last.pt`` (weights, averaged weights, optimiser, step;
-read back with ``weights_only=True``), written to a temporary name and moved into place, so that a killed run resumes
-from its last whole checkpoint.
+A run lives in one folder: ``log.jsonl`` (a line per report), ``last.pt`` (weights, averaged weights,
+optimiser, step; read back with ``weights_only=True``), written to a temporary name and moved into place, so
+that a killed run resumes from its last whole checkpoint, and ``done.json`` once the last step is behind it and
+its results are written: what waits for a finished run waits for that file.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """``steps`` in all; ``rate`` peak learning rate after ``warmup`` steps, cosine to a tenth of it; ``average`` decay
-    of the weights' moving average (0: none); ``report`` and ``save`` every so many steps; ``minutes`` stop after so much
-    wall time in this call (0: no limit), leaving a checkpoint to resume."""
+    """``steps`` in all; ``rate`` peak learning rate after ``warmup`` steps, cosine to a tenth of it;
+    ``average`` decay of the weights' moving average (0: none); ``report`` and ``save`` every so many steps;
+    ``minutes`` stop after so much wall time in this call (0: no limit), leaving a checkpoint to resume."""
 
     steps: int
     rate: float
@@ -47,7 +48,8 @@ def learning_rate(config: LoopConfig, step: int) -> float:
 
 
 def save_atomic(state: dict[str, Any], path: Path) -> None:
-    """``torch.save`` to a temporary name, then move: a kill leaves the old file or the new one, never half."""
+    """``torch.save`` to a temporary name, then move: a kill leaves the old file or the new one, never
+    half."""
     temporary = path.with_suffix(path.suffix + ".part")
     torch.save(state, temporary)
     os.replace(temporary, path)
@@ -65,7 +67,7 @@ class Average:
     """Exponential moving average of a module's parameters and buffers."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
+        self.decay, self.step = decay, 0  # steps trained so far
         self.state = {k: v.detach().clone().float() for k, v in module.state_dict().items()}
 
     def update(self, module: nn.Module, step: int) -> None:
@@ -86,7 +88,8 @@ def train(
 ) -> Average:
     """Run or resume ``folder``. ``loss_fn(step)`` returns named scalars; "loss" is the one minimised.
 
-    Returns the averaged weights. ``validate`` sees the module with its current weights at every save.
+    Returns the averaged weights; call ``mark_done`` when the results made of them are written. ``validate``
+    sees the module with its current weights at every save.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
@@ -96,21 +99,20 @@ def train(
         betas=(0.9, 0.98),
         weight_decay=config.weight_decay,
     )
-    average, first = Average(module, config.average), 0
-    if (folder / "last.pt").exists():
-        state = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
-        module.load_state_dict(state["module"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.state, first = state["average"], state["step"]
-        torch.set_rng_state(state["rng"])
-    begin, sums, count, mark = time.monotonic(), {}, 0, time.monotonic()
-    for step in range(first, config.steps):
+    average = Average(module, config.average)
+    _resume(folder / "last.pt", module, optimiser, average)
+    if average.step < config.steps:
+        (folder / "done.json").unlink(missing_ok=True)
+    sums: dict[str, float] = {}
+    begin, count, mark = time.monotonic(), 0, time.monotonic()
+    for step in range(average.step, config.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         losses = loss_fn(step)
         optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
         norm = nn.utils.clip_grad_norm_(module.parameters(), config.clip)
+        average.step = step + 1
         if not torch.isfinite(norm):
             log_line(folder, {"step": step + 1, "skipped": "gradient not finite"})
             continue
@@ -119,20 +121,44 @@ def train(
         for key, value in losses.items():
             sums[key] = sums.get(key, 0.0) + float(value.detach())
         count += 1
-        stop = step + 1 == config.steps or bool(config.minutes and time.monotonic() - begin > 60 * config.minutes)
+        stop = step + 1 == config.steps or bool(
+            config.minutes and time.monotonic() - begin > 60 * config.minutes
+        )
         if (step + 1) % config.report == 0 or stop:
             pace = count / (time.monotonic() - mark)
             line = {"step": step + 1, **{k: v / count for k, v in sums.items()}, "steps_per_s": pace}
             log_line(folder, line)
             sums, count, mark = {}, 0, time.monotonic()
         if (step + 1) % config.save == 0 or stop:
-            state = {"module": module.state_dict(), "average": average.state, "step": step + 1}
-            save_atomic(
-                {**state, "optimiser": optimiser.state_dict(), "rng": torch.get_rng_state()}, folder / "last.pt"
-            )
+            _checkpoint(folder / "last.pt", module, optimiser, average)
             if validate is not None:
                 log_line(folder, {"step": step + 1, **validate(module)})
             mark = time.monotonic()
         if stop:
             break
     return average
+
+
+def _checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: Average) -> None:
+    state = {"module": module.state_dict(), "average": average.state, "step": average.step}
+    save_atomic({**state, "optimiser": optimiser.state_dict(), "rng": torch.get_rng_state()}, path)
+
+
+def _resume(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: Average) -> None:
+    """Put back what ``_checkpoint`` wrote, if anything, each tensor on the device where it belongs."""
+    if not path.exists():
+        return
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    module.load_state_dict(state["module"])
+    optimiser.load_state_dict(state["optimiser"])
+    average.state = {k: v.to(average.state[k].device) for k, v in state["average"].items()}
+    average.step = state["step"]
+    torch.set_rng_state(state["rng"])
+
+
+def mark_done(folder: Path, average: Average, config: LoopConfig) -> None:
+    """Write ``done.json``, unless ``minutes`` stopped the run before its last step. Call it last of all."""
+    if average.step >= config.steps:
+        temporary = folder / "done.json.part"
+        temporary.write_text(json.dumps({"steps": average.step}) + "\n")
+        os.replace(temporary, folder / "done.json")

@@ -1,9 +1,10 @@
-"""Compose training sound: recordings placed at the events of rendered scenes, loops under them, captions' concepts.
+"""Compose training sound: recordings placed at the events of rendered scenes, loops under them, captions'
+concepts.
 
 ``python -m edgefoley.train.mixes --data ../shared/data/sfx --out runs/mixes --shards 60``
 
-Each mix is ten seconds: two scenes' events, one after the other, or no picture at all. Written as shards of int16 sound and
-JSON, whole or not at all; every shard is a pure function of its number.
+Each mix is ten seconds: two scenes' events, one after the other, or no picture at all. Written as shards of
+int16 sound and JSON, whole or not at all; every shard is a pure function of its number.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ GAP_S = {"impact": 0.06, "step": 0.06, "burst": 0.12, "vocal": 0.12, "texture": 
 
 @dataclass(frozen=True)
 class Mix:
-    """What a mix is about: ``concepts`` ids (first the main one; later ones are heard too), ``scenes`` seeds (empty: no
-    picture) with their ``events`` (time s, strength) and ``activity`` (50 Hz), ``silent``: nothing happens or sounds."""
+    """What a mix is about: ``concepts`` ids (first the main one; later ones are heard too), ``scenes`` seeds
+    (empty: no picture) with their ``events`` (time s, strength) and ``activity`` (50 Hz), ``silent``: nothing
+    happens or sounds."""
 
     concepts: tuple[str, ...]
     scenes: tuple[int, ...]
@@ -41,8 +43,8 @@ class Mix:
 
 
 class Library:
-    """Recordings by concept, cut into events on demand. A concept whose recordings are all held out uses them all the
-    same: a concept without sound could not be learnt."""
+    """Recordings by concept, cut into events on demand. A concept whose recordings are all held out uses them
+    all the same: a concept without sound could not be learnt."""
 
     def __init__(self, pool: Pool, held_out: bool = False) -> None:
         self.pool = pool
@@ -80,7 +82,8 @@ class Library:
 def place_events(
     library: Library, concept: Concept, times: list[tuple[float, float]], rng: np.random.Generator
 ) -> Wave:
-    """One event of one or two recordings at each (time, strength): one source keeps its timbre over a scene."""
+    """One event of one or two recordings at each (time, strength): one source keeps its timbre over a
+    scene."""
     out = np.zeros(SAMPLES, dtype=np.float32)
     sources = [library.draw(concept.id, rng) for _ in range(int(rng.integers(1, 3)))]
     same = [r for r in library.recordings[concept.id] if r.label == sources[0].label]
@@ -94,7 +97,10 @@ def place_events(
         peak = float(np.abs(wave).max()) if len(wave) else 0.0
         if peak <= 0:
             continue
-        if index + 1 < len(times) and concept.kind in ("vocal", "burst"):  # a voice stops before its next call
+        if index + 1 < len(times) and concept.kind in (
+            "vocal",
+            "burst",
+        ):  # a voice stops before its next call
             room_left = int((times[index + 1][0] - time) * SAMPLE_RATE)
             wave = wave[: max(2400, room_left)]
         wave = fade(wave, 48, min(2400, len(wave) // 3)) * np.float32(0.5 / peak * (0.35 + 0.65 * strength))
@@ -105,7 +111,8 @@ def place_events(
 
 
 def texture(library: Library, concept: Concept, rng: np.random.Generator, activity: Wave | None) -> Wave:
-    """A continuous sound of the concept; ``activity`` (50 Hz, 0..1) sets its loudness where the picture shows it."""
+    """A continuous sound of the concept; ``activity`` (50 Hz, 0..1) sets its loudness where the picture shows
+    it."""
     recording = library.draw(concept.id, rng)
     longest = SAMPLES + SAMPLES // 8
     begin = int(rng.integers(0, max(1, recording.length - longest)))
@@ -127,7 +134,11 @@ def natural_times(rng: np.random.Generator, kind: str) -> list[tuple[float, floa
     else:
         times = np.sort(rng.uniform(0.05, SECONDS - 0.5, int(rng.integers(1, 7))))
     level = float(rng.uniform(0.4, 1.0))
-    return [(float(t), float(np.clip(level + rng.normal(0, 0.15), 0.1, 1))) for t in times if 0 <= t < SECONDS - 0.05]
+    return [
+        (float(t), float(np.clip(level + rng.normal(0, 0.15), 0.1, 1)))
+        for t in times
+        if 0 <= t < SECONDS - 0.05
+    ]
 
 
 def compose(library: Library, rng: np.random.Generator) -> tuple[Wave, Mix]:
@@ -142,7 +153,9 @@ def compose(library: Library, rng: np.random.Generator) -> tuple[Wave, Mix]:
         picked = tuple(int(seed) for seed in rng.integers(FIRST_SEED, 2**31, 2))
         parts = [scene_events(seed, SECONDS / 2) for seed in picked]
         activity = np.concatenate([a for _, a in parts])
-        times = [(k * SECONDS / 2 + e.time_s, e.strength) for k, (events, _) in enumerate(parts) for e in events]
+        times = [
+            (k * SECONDS / 2 + e.time_s, e.strength) for k, (events, _) in enumerate(parts) for e in events
+        ]
     silent = False
     if main.kind == "texture":
         wave = texture(library, main, rng, activity)
@@ -194,7 +207,9 @@ def write_shard(library: Library, folder: Path, number: int, count: int) -> None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data/sfx"))
     parser.add_argument("--out", type=Path, default=Path("runs/mixes"))
     parser.add_argument("--shards", type=int, default=100)

@@ -1,7 +1,7 @@
 """Recordings to learn from: decoded once to 48 kHz mono int16, split by group, kept in one file.
 
-``manifest.tsv`` columns: path, label, seconds, sample_rate, lossy, group, licence, source, attribution. Recordings of one
-``group`` share an origin, so a whole group is either trained on or held out.
+``manifest.tsv`` columns: path, label, seconds, sample_rate, lossy, group, licence, source, attribution.
+Recordings of one ``group`` share an origin, so a whole group is either trained on or held out.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def decode_mono(path: Path) -> npt.NDArray[np.float32]:
 
 
 def high_pass(wave: npt.NDArray[np.float32], corner: float = 30.0) -> npt.NDArray[np.float32]:
-    """Remove offset and rumble below ``corner`` Hz: inaudible, but it would take the level of what is heard."""
+    """Remove offset and rumble below ``corner`` Hz: inaudible, but it would take the level of what is
+    heard."""
     if not len(wave):
         return wave
     size = len(wave) + SAMPLE_RATE // 10  # silence after the end, so that the filter does not wrap around
@@ -102,8 +103,16 @@ def load_pool(source: Path, cache: Path) -> Pool:
     starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     recordings = tuple(
         Recording(
-            row["path"], row["label"], row["group"], row["licence"], row["attribution"], row["source"],
-            row["lossy"] == "no", is_held_out(row["group"]), start, length,
+            row["path"],
+            row["label"],
+            row["group"],
+            row["licence"],
+            row["attribution"],
+            row["source"],
+            row["lossy"] == "no",
+            is_held_out(row["group"]),
+            start,
+            length,
         )
         for row, start, length in zip(rows, starts, lengths, strict=False)
     )

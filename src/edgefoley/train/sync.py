@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from edgefoley.metrics.onsets import classical_onsets, onset_f1, pick_peaks
 from edgefoley.models.sync import SyncConfig, SyncEncoder
-from edgefoley.train.loop import LoopConfig, train
+from edgefoley.train.loop import LoopConfig, mark_done, train
 from edgefoley.train.scene_pool import EVENT_RATE, SYNC_RATE, Crop, Pool, render_shard
 from edgefoley.train.scenes import ARCHETYPES
 
@@ -227,6 +227,7 @@ def run(args: argparse.Namespace) -> None:
     module.load_state_dict(average.state)
     result = report(module.encoder, held_out)
     save_encoder(module.encoder, folder, {"scenes": len(pool), "steps": args.steps, "validation": result})
+    mark_done(folder, average, config)
     print(json.dumps(result, indent=1))
 
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from edgefoley.errors import UsageError
 from edgefoley.models.text import TextConfig, TextEncoder
 from edgefoley.train.concepts import LANGUAGES, load_concepts
-from edgefoley.train.loop import LoopConfig, log_line, train
+from edgefoley.train.loop import LoopConfig, log_line, mark_done, train
 from edgefoley.train.text_corpus import Phrase, build_corpus, make_targets, project, teacher_vectors
 from edgefoley.train.tokenizer import PAD_ID, UNK_ID, save_tokenizer, train_tokenizer
 
@@ -265,6 +265,7 @@ def run(out: Path, steps: int, resume: bool, seed: int = 0, pairs: int = 160) ->
     figures = validate(trainer)
     log_line(out, {"averaged": 1, **figures})
     save_encoder(trainer.encoder, figures, out)
+    mark_done(out, average, config)
     return figures
 
 

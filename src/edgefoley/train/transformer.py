@@ -1,10 +1,11 @@
-"""Train nano's transformer by flow matching: ``python -m edgefoley.train.transformer --out runs/transformer``.
+"""Train nano's transformer by flow matching:
+``python -m edgefoley.train.transformer --out runs/transformer``.
 
-Needs runs/codec, runs/text and runs/mixes with latents. Each example is a
-stretch of a mix: its latents, a caption in English or Chinese, the event curve of its scenes with errors added, and
-rows for the picture: in nano the picture speaks through names of classes, so a row is a blend of sentence vectors
-in which the right one weighs most. Each condition is dropped at times, so that every combination works and guidance has
-an unconditional branch.
+Needs runs/codec, runs/text and runs/mixes with latents. Each example is a stretch of a mix: its latents, a
+caption in English or Chinese, the event curve of its scenes with errors added, and rows for the picture: in
+nano the picture speaks through names of classes, so a row is a blend of sentence vectors in which the right
+one weighs most. Each condition is dropped at times, so that every combination works and guidance has an
+unconditional branch.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from edgefoley.models.text import TextConfig, TextEncoder
 from edgefoley.models.transformer import NANO, Transformer
 from edgefoley.train.concepts import Concept, caption, load_concepts
-from edgefoley.train.loop import LoopConfig, train
+from edgefoley.train.loop import LoopConfig, mark_done, train
 from edgefoley.train.sync_curve import degrade, draw_curve
 
 LATENT_RATE = 50
@@ -48,7 +49,9 @@ class Captioner:
         ids = [self.tokenizer.encode(text).ids for text in texts]
         width = max(map(len, ids))
         tokens = torch.tensor([row + [0] * (width - len(row)) for row in ids], device=self.device)
-        mask = torch.tensor([[1.0] * len(row) + [0.0] * (width - len(row)) for row in ids], device=self.device)
+        mask = torch.tensor(
+            [[1.0] * len(row) + [0.0] * (width - len(row)) for row in ids], device=self.device
+        )
         return self.encoder(tokens, mask).float(), mask.bool()
 
 
@@ -58,12 +61,16 @@ class Examples:
     def __init__(self, mixes: Path, captioner: Captioner, batch: int, seed: int, last: bool) -> None:
         paths = sorted(mixes.glob("latents_*.npy"))
         if len(paths) < 2:
-            raise SystemExit(f"fewer than two shards of latents in {mixes}: run python -m edgefoley.train.latents first")
+            raise SystemExit(
+                f"fewer than two shards of latents in {mixes}: run python -m edgefoley.train.latents first"
+            )
         chosen = paths[-1:] if last else paths[:-1]  # the last shard validates
         self.latents = [np.load(p, mmap_mode="r") for p in chosen]
         self.mixes: list[dict[str, Any]] = []
         for path in chosen:
-            self.mixes += json.loads(path.with_name(path.name.replace("latents", "mix")).with_suffix(".json").read_text())
+            self.mixes += json.loads(
+                path.with_name(path.name.replace("latents", "mix")).with_suffix(".json").read_text()
+            )
         self.per_shard = len(self.latents[0])
         self.captioner, self.batch, self.seed = captioner, batch, seed
         self.concepts = {c.id: c for c in load_concepts()}
@@ -96,7 +103,9 @@ class Examples:
             concepts = [self.concepts[c] for c in mix["concepts"]]
             language = "en" if rng.random() < 0.5 else "zh"
             drop = rng.random()
-            texts.append("" if drop < 0.18 else caption(concepts, language, rng, int(rng.choice([0, 1, 1, 2]))))
+            texts.append(
+                "" if drop < 0.18 else caption(concepts, language, rng, int(rng.choice([0, 1, 1, 2])))
+            )
             picture = bool(mix["scenes"]) and drop > 0.08
             curve = np.zeros((tokens, NANO.sync_dim), np.float32)
             if picture:
@@ -114,31 +123,57 @@ class Examples:
         device = text.device
         return {
             "latents": torch.from_numpy(np.stack(latents)).to(device), "text": text, "mask": mask,
-            "visual": torch.stack([v.to(device) for v in visuals]), "sync": torch.from_numpy(np.stack(syncs)).to(device),
-            "flags": torch.tensor(flags, device=device),
+            "visual": torch.stack([v.to(device) for v in visuals]),
+            "sync": torch.from_numpy(np.stack(syncs)).to(device), "flags": torch.tensor(flags, device=device),
         }  # fmt: skip
 
 
-def flow_loss(model: Transformer, batch: dict[str, Tensor], sigma: Tensor, noise: Tensor, bf16: bool) -> Tensor:
-    """Mean squared error of the velocity (noise - data) at ``sigma`` (B,)."""
+def channel_weights(codec: Path) -> Tensor:
+    """Weight (D, 1) of each latent channel: the square root of how much it moves the spectrum, mean one.
+
+    Latents are whitened, so without weights the last components, mostly chance, would get as much of a small
+    network's attention as loudness and timbre. The optimum is the same.
+    """
+    deviation = load_file(codec / "codec.safetensors")["encoder.synthesis"].norm(dim=1)
+    return (deviation.sqrt() / deviation.sqrt().mean())[:, None]
+
+
+def flow_loss(
+    model: Transformer, weights: Tensor, batch: dict[str, Tensor], sigma: Tensor, noise: Tensor
+) -> Tensor:
+    """Mean squared error of the velocity (noise - data) at ``sigma`` (B,), channels weighed by ``weights``."""
     data = batch["latents"]
     at = sigma[:, None, None]
     see, timed = batch["flags"][:, 0, None, None], batch["flags"][:, 1, None, None]
     visual = see * batch["visual"] + (1 - see) * model.empty_clip_feat
     sync = timed * batch["sync"] + (1 - timed) * model.empty_sync_feat
-    with torch.autocast(data.device.type, dtype=torch.bfloat16, enabled=bf16):
+    with torch.autocast(data.device.type, dtype=torch.bfloat16):
         mask = batch["mask"][:, None, None, :]
         made = model(at * noise + (1 - at) * data, 1000 * sigma, batch["text"], visual, sync, mask)
-    return (made.float() - (noise - data)).square().mean((1, 2))
+    return (weights * (made.float() - (noise - data)).square()).mean((1, 2))
+
+
+def adopt(model: Transformer, folder: Path) -> int:
+    """Copy the averaged weights of another run whose names and shapes agree; returns how many tensors."""
+    found = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")["average"]
+    own = model.state_dict()
+    same = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
+    model.load_state_dict({**own, **same})
+    return len(same)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds codec, text, mixes and sync")
     parser.add_argument("--out", type=Path, default=Path("runs/transformer"))
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch", type=int, default=10, help="ten-second examples a step; shorter ones are more")
+    parser.add_argument(
+        "--batch", type=int, default=10, help="ten-second examples a step; shorter ones are more"
+    )
     parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--start", type=Path, help="begin with another run's weights wherever shapes agree")
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
@@ -150,7 +185,11 @@ def main() -> None:
     torch.manual_seed(0)
     model = Transformer(NANO)
     model.initialise()
+    if args.start is not None:
+        taken = adopt(model, args.start)
+        print(f"{taken} of {len(model.state_dict())} tensors from {args.start}", flush=True)
     model.to(args.device)
+    weights = channel_weights(args.runs / "codec").to(args.device)
     generator = torch.Generator().manual_seed(5)
     check = []
     for i in range(4):
@@ -162,19 +201,23 @@ def main() -> None:
     def loss_fn(step: int) -> dict[str, Tensor]:
         batch = examples(step)
         count = len(batch["latents"])
-        # Half logit-normal (Esser et al. 2024, arXiv 2403.03206), half uniform: the ends matter with few steps.
+        # Half logit-normal (Esser et al. 2024, arXiv 2403.03206), half uniform: the ends matter with few
+        # steps.
         spread = torch.where(torch.rand(count) < 0.5, torch.rand(count), torch.randn(count).sigmoid())
         sigma = spread.clamp(1e-3, 1).to(args.device)
-        return {"loss": flow_loss(model, batch, sigma, torch.randn_like(batch["latents"]), True).mean()}
+        return {"loss": flow_loss(model, weights, batch, sigma, torch.randn_like(batch["latents"])).mean()}
 
     def validate(_: nn.Module) -> dict[str, float]:
         with torch.no_grad():
-            return {"val_loss": float(torch.cat([flow_loss(model, *c, True) for c in check]).mean())}
+            return {"val_loss": float(torch.cat([flow_loss(model, weights, *c) for c in check]).mean())}
 
     config = LoopConfig(steps=args.steps, rate=args.rate, minutes=args.minutes, warmup=300, weight_decay=0.02)
     average = train(model, loss_fn, args.out, config, validate)
-    save_file({k: v.contiguous().cpu() for k, v in average.state.items()}, args.out / "transformer.safetensors")
+    save_file(
+        {k: v.contiguous().cpu() for k, v in average.state.items()}, args.out / "transformer.safetensors"
+    )
     (args.out / "transformer.json").write_text(json.dumps(asdict(NANO), indent=1))
+    mark_done(args.out, average, config)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ BUNDLE ?= src/edgefoley/bundles/nano
 DEVICE ?= cpu
 
 # How long each network trains. docs/model-card-nano.md says what the packaged bundle had.
-CODEC_STEPS ?= 3000
-DECODER_STEPS ?= 1000
-SYNC_STEPS ?= 2400
+CODEC_STEPS ?= 1500
+SYNC_STEPS ?= 1400
 TEXT_STEPS ?= 1800
 SHARDS ?= 100
-TRANSFORMER_STEPS ?= 4500
+TRANSFORMER_STEPS ?= 4000
 STEPS ?= 12
 GUIDANCE ?= 2.5
 
@@ -31,7 +30,6 @@ CODEC := $(RUNS)/codec/done.json
 TEXT := $(RUNS)/text/done.json
 LAST_MIX = $(RUNS)/mixes/mix_$(shell printf %04d $$(($(SHARDS) - 1))).json
 LAST_LATENTS = $(RUNS)/mixes/latents_$(shell printf %04d $$(($(SHARDS) - 1))).npy
-DECODER := $(RUNS)/decoder/done.json
 TRANSFORMER := $(RUNS)/transformer/done.json
 
 .PHONY: nano nano-packages data export test lint docs figures example
@@ -56,11 +54,11 @@ $(RECORDINGS): | data
 
 # Long: first 1 720 scenes are rendered, then the sync encoder learns from them.
 $(SYNC):
-	$(PYTHON) -m edgefoley.train.sync --out $(RUNS)/sync --steps $(SYNC_STEPS) --device $(DEVICE) --resume
+	$(PYTHON) -m edgefoley.train.sync --out $(RUNS)/sync --steps $(SYNC_STEPS) --device $(DEVICE) --bf16 --resume
 
-# Long. A new codec makes old latents worthless, so they go first; a run that goes on from a checkpoint keeps them.
+# Long. A new analysis makes old latents worthless, so they go first; a run that goes on keeps its analysis and them.
 $(CODEC): | $(RECORDINGS)
-	test -e $(RUNS)/codec/last.pt || rm -rf $(RUNS)/codec/latents.json $(RUNS)/decoder $(RUNS)/mixes/latents_*.npy
+	test -e $(RUNS)/codec/codec.safetensors || rm -f $(RUNS)/mixes/latents_*.npy
 	$(PYTHON) -m edgefoley.train.codec --data $(DATA) --out $(RUNS)/codec --steps $(CODEC_STEPS) --device $(DEVICE)
 
 # Most of it is the teacher reading 17 000 phrases, once.
@@ -73,20 +71,15 @@ $(LAST_MIX): | $(RECORDINGS)
 $(LAST_LATENTS): | $(CODEC) $(LAST_MIX)
 	$(PYTHON) -m edgefoley.train.latents --codec $(RUNS)/codec --mixes $(RUNS)/mixes
 
-# The latents are settled now; the decoder learns some more for them. It replaces the codec's, whose encoder is the same.
-$(DECODER): | $(LAST_LATENTS)
-	$(PYTHON) -m edgefoley.train.codec --data $(DATA) --start $(RUNS)/codec --freeze-encoder --out $(RUNS)/decoder --steps $(DECODER_STEPS) --device $(DEVICE)
-	cp $(RUNS)/decoder/codec.safetensors $(RUNS)/codec/
-
 # The longest step by far.
 $(TRANSFORMER): | $(TEXT) $(LAST_LATENTS)
 	$(PYTHON) -m edgefoley.train.transformer --runs $(RUNS) --out $(RUNS)/transformer --steps $(TRANSFORMER_STEPS) --device $(DEVICE)
 
 # Every graph is compared with PyTorch in names, shapes and values before the old bundle is replaced.
-export: | $(TRANSFORMER) $(SYNC) $(DECODER)
+export: | $(TRANSFORMER) $(SYNC)
 	$(PYTHON) -m edgefoley.export.nano --runs $(RUNS) --data $(DATA) --out $(BUNDLE) --steps $(STEPS) --guidance $(GUIDANCE)
 
-FORGET := $(addprefix forget-,recordings sync codec text mixes decoder transformer)
+FORGET := $(addprefix forget-,recordings sync codec text mixes transformer)
 .PHONY: $(FORGET)
 $(FORGET): forget-%:
 	rm -rf "$(RUNS)/$*"

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from edgefoley import mix
+from edgefoley import loudness, mix
 from edgefoley.errors import NumericError, UsageError
 from edgefoley.loudness import k_weighting, loudness_lufs, true_peak_dbtp
 from edgefoley.types import Audio
@@ -136,6 +137,63 @@ def test_true_peak_against_exact_interpolation():
     exact = np.fft.irfft(np.pad(spectrum, (0, 16 * 2048 - 2048)), 16 * 4096) * 16
     measured = true_peak_dbtp(audio(np.tile(period, 5)))
     assert 20 * np.log10(np.abs(exact).max()) - 0.5 <= measured <= 20 * np.log10(np.abs(exact).max()) + 0.6
+
+
+# --- long sounds: block by block ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [1, 30, 9_951, 9_952, 9_953, 100_000])
+def test_peaks_in_blocks_equal_the_whole(length, monkeypatch):
+    """Against one convolution of the whole sound; block borders and both ends included."""
+    monkeypatch.setattr(loudness, "_PEAK_TRANSFORM", 10_000)
+    loudness._interpolator_spectra.cache_clear()
+    signal = both(0.5 * np.random.default_rng(2).standard_normal(length).astype(np.float32))
+    signal[1] = signal[1][::-1] * 1.1
+    wanted = np.abs(signal).max(axis=0)
+    for channel in signal:
+        for taps in loudness._interpolator():
+            between = np.abs(np.convolve(channel.astype(np.float64), taps))[taps.size // 2 - 1 :][
+                : length + 1
+            ]
+            wanted = np.maximum(wanted, np.maximum(between[:-1], between[1:]))
+    try:
+        np.testing.assert_allclose(loudness.peak_envelope(audio(signal)), wanted, rtol=1e-6)
+        stretches = [wanted[first : first + 64].max() for first in range(0, length, 64)]
+        np.testing.assert_allclose(loudness.peak_envelope(audio(signal), 64), stretches, rtol=1e-6)
+        assert true_peak_dbtp(audio(signal)) == pytest.approx(20 * np.log10(wanted.max()), abs=1e-6)
+    finally:
+        loudness._interpolator_spectra.cache_clear()
+
+
+def test_loudness_in_blocks_equals_the_whole(monkeypatch):
+    signal = audio(both(steps(5)))
+    in_blocks = loudness_lufs(signal)
+    monkeypatch.setattr(loudness, "_TRANSFORM", 1 << 19)
+    assert in_blocks == pytest.approx(loudness_lufs(signal), abs=1e-9)
+
+
+def test_levels_in_chunks_equal_the_whole(monkeypatch):
+    loud, quiet = audio(both(sine(3, -12))), audio(steps(3))
+    whole = mix.normalise(quiet, -14.0), mix.duck(loud, quiet), mix.duck(quiet, audio(steps(2)))
+    monkeypatch.setattr(mix, "_CHUNK", 5_000)
+    chunked = mix.normalise(quiet, -14.0), mix.duck(loud, quiet), mix.duck(quiet, audio(steps(2)))
+    for a, b in zip(whole, chunked, strict=True):
+        np.testing.assert_array_equal(a.samples, b.samples)
+
+
+def test_a_long_sound_is_levelled_in_little_memory():
+    """Two copies of the sound at once (amplified, limited) and blocks whose size its length does not
+    change."""
+    signal = audio(steps(60))
+    mix.normalise(audio(steps(1)), -14.0)  # tables are made once
+    tracemalloc.start()
+    try:
+        _, report = mix.normalise_with_report(signal, -14.0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert report.limited_db > 0
+    assert peak < 2 * signal.samples.nbytes + 16e6
 
 
 # --- normalising --------------------------------------------------------------------------------------------

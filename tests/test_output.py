@@ -266,7 +266,9 @@ def test_device_error_on_the_last_byte_of_a_video(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("number", "hidden"), [(signal.SIGINT, 0), (signal.SIGKILL, 1)])
 def test_a_process_stopped_in_the_middle_leaves_no_target(tmp_path, number, hidden):
     program = (
-        "import sys, time, pathlib; from edgefoley import output\n"
+        "import signal, sys, time, pathlib; from edgefoley import output\n"
+        # ignored in a shell's background job
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with output._growing(pathlib.Path(sys.argv[1]), False) as file:\n"
         "    file.write(b'half'); file.flush(); print('half', flush=True); time.sleep(60)\n"
     )

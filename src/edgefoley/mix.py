@@ -47,7 +47,7 @@ _MARGIN_DB = 0.1
 _BLOCK = 64  # samples: 1.3 ms at 48 kHz
 _LOOK_AHEAD = 3  # blocks
 _RELEASE_SECONDS = 0.08
-_CHUNK = 1 << 18  # samples worked on at once: bounds the memory for long sounds
+_CHUNK = 1 << 16  # samples worked on at once: bounds the memory for long sounds
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def duck(
     wanted = np.where(level > amplitude(threshold_db), floor, 1.0)
     ahead = max(1, round(attack * 100))
     gain = _smooth(_released(wanted, 1.0 - math.exp(-0.01 / release)), ahead)
-    lowered = _scaled(samples, gain, block, 1.0)
+    lowered = _scaled(samples, gain, block)
     return Audio(lowered.reshape(original.samples.shape), original.rate)
 
 
@@ -148,10 +148,9 @@ def _limit(audio: Audio, ceiling_dbtp: float) -> tuple[Audio, float]:
     wanted = np.minimum(1.0, ceiling / np.maximum(highest, 1e-12))
     release = 1.0 - math.exp(-_BLOCK / (_RELEASE_SECONDS * audio.rate))
     gain = _smooth(_released(wanted, release), _LOOK_AHEAD)
-    done = _scaled(samples, gain, _BLOCK, 1.0)
+    done = _scaled(samples, gain, _BLOCK)
     trim = min(1.0, ceiling / amplitude(true_peak_dbtp(Audio(done, audio.rate))))
-    if trim < 1.0:
-        done = _scaled(samples, gain, _BLOCK, trim)
+    done *= trim
     return Audio(done.reshape(audio.samples.shape), audio.rate), -decibel(float(gain.min()) * trim)
 
 
@@ -186,14 +185,14 @@ def _smooth(gain: DoubleArray, width: int) -> DoubleArray:
     return windows(np.pad(lowest, width, mode="edge"), span).mean(axis=1)
 
 
-def _scaled(samples: FloatArray, gain: DoubleArray, block: int, factor: float) -> FloatArray:
-    """Samples (channels, n) times ``factor`` and a gain per sample made from a gain per block: linear between
-    the block borders, never above the block's own."""
+def _scaled(samples: FloatArray, gain: DoubleArray, block: int) -> FloatArray:
+    """Samples (channels, n) times a gain per sample made from a gain per block: linear between the block
+    borders, never above the block's own."""
     edges = np.minimum(np.append(gain, gain[-1:]), np.insert(gain, 0, gain[0]))
     borders = np.arange(edges.size) * block
     out = np.empty(samples.shape, dtype=np.float32)
     for first in range(0, samples.shape[1], _CHUNK):
         last = min(first + _CHUNK, samples.shape[1])
         curve = np.interp(np.arange(first, last), borders, edges)
-        out[:, first:last] = samples[:, first:last] * curve * factor
+        out[:, first:last] = samples[:, first:last] * curve
     return out

@@ -1,4 +1,5 @@
-"""The codec: lengths, the exported inverse transform against an independent one, exact chunks, right levels."""
+"""The codec: lengths, the exported inverse transform against an independent one, exact chunks, right
+levels."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def test_latents_are_white(codec: Codec) -> None:
 
 
 def test_untrained_decoder_already_has_the_right_levels(codec: Codec) -> None:
-    """Before training the decoder is noise filtered by the envelope in the latents: band levels agree to 1.5 dB."""
+    """Before training the decoder is noise filtered by the envelope in the latents: band levels agree to 1.5
+    dB."""
     wave = torch.tensor(np.random.default_rng(1).standard_normal((1, 96_000)) * 0.05, dtype=torch.float32)
     with torch.no_grad():
         made = codec.decode(codec.encode(wave))[:, 0]

@@ -45,8 +45,8 @@ def test_published_sizes() -> None:
         h = config.hidden_size
         unused_final = 2 * h * h + 2 * h
         # The last two-stream block's visual half after keys and values: 7 of 9 modulation vectors, the
-        # projection after the joint attention, query and projection of the attention to the text, that query's
-        # norm, and the MLP of four times the width.
+        # projection after the joint attention, query and projection of the attention to the text, that
+        # query's norm, and the MLP of four times the width.
         unused_visual = 7 * (h * h + h) + 3 * (h * h + h) + config.head_dim + 8 * h * h + 5 * h
         assert total - count == unused_final + unused_visual
 
@@ -55,7 +55,7 @@ def test_nano_is_small_and_padding_is_masked() -> None:
     model = Transformer(NANO).eval()
     rule.fill(model, 0)
     assert sum(p.numel() for p in model.parameters()) < 13.5e6  # stored in 8 bits: 13.5 MB
-    x, t = rule.inputs("x", 0, 1, 32, 60), torch.tensor([300.0])
+    x, t = rule.inputs("x", 0, 1, NANO.latent_dim, 60), torch.tensor([300.0])
     text, visual, sync = (
         rule.inputs(n, 0, 1, r, d) for n, r, d in (("t", 5, 256), ("v", 3, 256), ("s", 30, 4))
     )

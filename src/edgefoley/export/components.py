@@ -92,8 +92,8 @@ def largest_near(x: Tensor, reach: int) -> Tensor:
 
 
 def is_peak(x: Tensor) -> Tensor:
-    """Whether each place is the largest within ``PEAK_REACH`` places; (B, n) -> (B, n) bool. A flat top counts
-    once, at its first place, as in ``metrics.onsets.pick_peaks``. Values are not negative."""
+    """Whether each place is the largest within ``PEAK_REACH`` places; (B, n) -> (B, n) bool. A flat top
+    counts once, at its first place, as in ``metrics.onsets.pick_peaks``. Values are not negative."""
     count, padded = x.shape[1], F.pad(x, (PEAK_REACH, PEAK_REACH))
     peak = x > 0
     for shift in range(PEAK_REACH):
@@ -106,7 +106,8 @@ class SyncGraph(nn.Module):
     """Sync encoder -> canonical event curve (see ``train.sync_curve``) and event logits.
 
     A peak of the event probability that reaches ``LOWEST`` becomes one bump whose height is the probability;
-    everything between peaks is zero. That is what the transformer was trained on, and what an edited list of events looks like.
+    everything between peaks is zero. That is what the transformer was trained on, and what an edited list of
+    events looks like.
     """
 
     def __init__(

@@ -116,11 +116,10 @@ def compact(model: onnx.ModelProto, scheme: str, keep: tuple[str, ...]) -> onnx.
 
 def attributions(data: Path) -> list[dict[str, str]]:
     """Each origin of training recordings once: licence, source, attribution, labels."""
-    rows = csv.DictReader((data / "manifest.tsv").open(encoding="utf-8"), delimiter="\t")
     merged: dict[tuple[str, str, str], set[str]] = {}
-    for row in rows:
-        source = row["source"].split(":mods/")[0].split("/")[0] if len(row["source"]) > 120 else row["source"]
-        merged.setdefault((row["licence"], row["attribution"], source), set()).add(row["label"])
+    with (data / "manifest.tsv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            merged.setdefault((row["licence"], row["attribution"], row["source"]), set()).add(row["label"])
     return [
         {"licence": k[0], "attribution": k[1], "source": k[2], "labels": "; ".join(sorted(v))}
         for k, v in sorted(merged.items())

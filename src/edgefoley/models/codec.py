@@ -1,17 +1,19 @@
 """nano's audio codec: 48 kHz mono <-> 50 latents/s.
 
-The encoder is an analysis without training by gradients: log power in 64 mel bands every 10 ms, two such frames per
-latent, projected on their principal components and whitened. Every latent channel has zero mean and unit
-variance, and the coarse channels come first, which suits flow matching.
+The encoder is an analysis without training by gradients: log power in 64 mel bands every 10 ms, two such
+frames per latent, projected on their principal components and whitened. Every latent channel has zero mean
+and unit variance, and the coarse channels come first, which suits flow matching.
 
-The decoder is trained: ConvNeXt blocks (Liu et al. 2022, arXiv 2201.03545) refine the envelope that the latents
-spell out and shape two excitations frame by frame - white noise, and tones whose phase is predicted - which an
-inverse short-time Fourier transform turns into the wave (Siuzdak 2023, "Vocos", arXiv 2306.00814; filtered noise as in
-Engel et al. 2020, "DDSP", arXiv 2001.04643). Most foley is noise with an envelope, and noise need not be transmitted.
+The decoder is trained: ConvNeXt blocks (Liu et al. 2022, arXiv 2201.03545) refine the envelope that the
+latents spell out and shape white noise with it, frame by frame; an inverse short-time Fourier transform makes
+the wave (Siuzdak 2023, "Vocos", arXiv 2306.00814; filtered noise as in Engel et al. 2020, "DDSP", arXiv
+2001.04643). Most foley is noise with an envelope, and noise need not be transmitted. The price: tones are
+narrow bands of noise and sound hoarse. A branch for tones with predicted phase was tried and left out:
+trained with spectral distances, it turned everything into a 200 Hz buzz (docs/LOG.md).
 
-Frame j covers samples [240 j - 360, 240 j + 600): n latents are exactly 960 n samples and no frame is lost at an edge.
-The first and last 7 ms of a wave are covered by fewer windows and fade in and out. The noise repeats every
-``noise_latents`` latents; a chunk that starts at a multiple of that hears the same noise as the whole.
+Frame j covers samples [240 j - 360, 240 j + 600): n latents are exactly 960 n samples and no frame is lost at
+an edge. The first and last 7 ms of a wave are covered by fewer windows and fade in and out. The noise repeats
+every ``noise_latents`` latents; a chunk that starts at a multiple of that hears the same noise as the whole.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Sizes. ``hop`` samples per latent; ``frame_hop`` and ``window`` of the STFT in samples; ``bands`` of the
-    analysis, ``subframes`` of it per latent; ``coarse_*`` blocks work at the latent rate, ``fine_*`` at ``hop /
-    frame_hop`` times it; ``noise_latents`` period of the noise."""
+    """Sizes. ``hop`` samples per latent; ``frame_hop`` and ``window`` of the STFT in samples; ``bands`` of
+    the analysis, ``subframes`` of it per latent; ``coarse_*`` blocks work at the latent rate, ``fine_*`` at
+    ``hop / frame_hop`` times it; ``noise_latents`` period of the noise."""
 
     hop: int = 960
     frame_hop: int = 240
@@ -55,7 +57,8 @@ class CodecConfig:
 
     @property
     def context_latents(self) -> int:
-        """Latents of context for exact chunked decoding: the receptive field, rounded up to the noise's period."""
+        """Latents of context for exact chunked decoding: the receptive field, rounded up to the noise's
+        period."""
         half = self.kernel // 2
         fine = self.fine_depth * half + self.window // self.frame_hop
         reach = (1 + self.coarse_depth) * half + -(-fine // self.fold)
@@ -80,7 +83,8 @@ def mel_bank(bins: int, bands: int, rate: int = 48_000) -> Tensor:
 
 
 def mel_interpolation(bands: int, bins: int, rate: int = 48_000) -> Tensor:
-    """(bands, bins): linear interpolation on the mel scale from band centres to bins, held beyond the ends."""
+    """(bands, bins): linear interpolation on the mel scale from band centres to bins, held beyond the
+    ends."""
     centres = np.linspace(mel(30.0), mel(rate / 2), bands + 2)[1:-1]
     at = mel(np.linspace(0, rate / 2, bins))
     return torch.tensor(np.stack([np.interp(at, centres, row) for row in np.eye(bands)]), dtype=torch.float32)
@@ -92,6 +96,8 @@ class BandAnalysis(nn.Module):
     ``centre`` (2 x bands,), ``analysis`` (2 x bands, D) and ``synthesis`` (D, 2 x bands) are set by ``fit``.
     """
 
+    bank: Tensor
+    hann: Tensor
     centre: Tensor
     analysis: Tensor
     synthesis: Tensor
@@ -158,6 +164,7 @@ class CodecDecoder(nn.Module):
 
     centre: Tensor
     synthesis: Tensor
+    interpolation: Tensor
     noise: Tensor
     hann: Tensor
 
@@ -169,11 +176,9 @@ class CodecDecoder(nn.Module):
         self.unfold = nn.Linear(c.coarse_width, c.fold * c.fine_width)
         self.fine = _blocks(c.fine_depth, c.fine_width, c)
         self.norm = nn.LayerNorm(c.fine_width)
-        self.out = nn.Linear(c.fine_width, 3 * c.bins)
+        self.out = nn.Linear(c.fine_width, c.bins)
         nn.init.normal_(self.out.weight, std=0.01)
-        with torch.no_grad():  # begin as filtered noise with weak tones
-            self.out.bias.zero_()
-            self.out.bias[c.bins : 2 * c.bins] = -2.0
+        nn.init.zeros_(self.out.bias)  # begin as noise filtered by the latents' envelope
         width = c.subframes * c.bands
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("synthesis", torch.zeros(c.latent_dim, width))
@@ -194,21 +199,20 @@ class CodecDecoder(nn.Module):
         return torch.tensor(np.concatenate([spectrum.real, spectrum.imag], axis=1), dtype=torch.float32)
 
     def spectrum(self, latents: Tensor, noise_offset: int = 0) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part (B, 4 n, bins) of each frame. ``noise_offset`` (frames) shifts the noise."""
+        """Real and imaginary part (B, 4 n, bins) of each frame. ``noise_offset`` (frames) shifts the
+        noise."""
         c = self.config
         x = self.coarse(self.inp(latents).transpose(1, 2))
         batch, count, _ = x.shape
         x = self.fine(self.unfold(x).reshape(batch, count * c.fold, c.fine_width))
-        shape, tone, phase = self.out(self.norm(x)).float().chunk(3, dim=-1)
+        shape = self.out(self.norm(x)).float()
         level = latents.transpose(1, 2).float() @ self.synthesis + self.centre
         level = level.reshape(batch, count * c.subframes, 1, c.bands) @ self.interpolation
         level = 0.5 * level.expand(-1, -1, c.fold // c.subframes, -1).reshape(batch, count * c.fold, c.bins)
         frame = (torch.arange(count * c.fold, device=latents.device) + noise_offset) % self.noise.shape[0]
         real, imag = self.noise.index_select(0, frame).chunk(2, dim=-1)
         gain = (level + shape).clamp(max=3.0).exp()
-        # a tone as loud as the noise has the magnitude of the window's energy
-        strength = (level + tone).clamp(max=3.0).exp() * (0.375 * c.window) ** 0.5
-        return gain * real + strength * phase.cos(), gain * imag + strength * phase.sin()
+        return gain * real, gain * imag
 
     def forward(self, latents: Tensor, noise_offset: int = 0) -> Tensor:
         real, imag = self.spectrum(latents, noise_offset)
@@ -223,8 +227,8 @@ class CodecDecoder(nn.Module):
 class ExportDecoder(nn.Module):
     """The decoder as it is exported: the inverse STFT as one transposed convolution.
 
-    Its kernel (inverse Fourier basis times window) is computed in the graph from ranges and cosines, so the file
-    does not carry it; the engine folds it when it loads.
+    Its kernel (inverse Fourier basis times window) is computed in the graph from ranges and cosines, so the
+    file does not carry it; the engine folds it when it loads.
     """
 
     def __init__(self, decoder: CodecDecoder) -> None:

@@ -1,7 +1,7 @@
 """Encode composed mixes into latents once: ``python -m edgefoley.train.latents --codec runs/codec``.
 
-Needs the codec's analysis only, which is fitted before its decoder is trained. ``--part 0/2`` and ``--part 1/2`` in two
-processes share the work.
+Needs the codec's analysis only, which is fitted before its decoder is trained. ``--part 0/2`` and ``--part
+1/2`` in two processes share the work.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def encode_shard(codec: Codec, waves: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--codec", type=Path, default=Path("runs/codec"))
     parser.add_argument("--mixes", type=Path, default=Path("runs/mixes"))
     parser.add_argument("--part", default="0/1", help="which share of the shards, as i/n")

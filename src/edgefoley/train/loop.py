@@ -2,8 +2,8 @@
 
 A run lives in one folder: ``log.jsonl`` (a line per report), ``last.pt`` (weights, averaged weights,
 optimiser, step; read back with ``weights_only=True``), written to a temporary name and moved into place, so
-that a killed run resumes from its last whole checkpoint, and ``done.json`` once the last step is behind it and
-its results are written: what waits for a finished run waits for that file.
+that a killed run resumes from its last whole checkpoint, and ``done.json`` once the last step is behind it
+and its results are written: what waits for a finished run waits for that file.
 """
 
 from __future__ import annotations

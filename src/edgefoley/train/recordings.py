@@ -84,7 +84,8 @@ def is_held_out(group: str, share: float = 0.12) -> bool:
 def load_pool(source: Path, cache: Path) -> Pool:
     """Decode ``source`` (a folder with manifest.tsv) into ``cache``, or open it again from there."""
     cache.mkdir(parents=True, exist_ok=True)
-    rows = list(csv.DictReader((source / "manifest.tsv").open(encoding="utf-8"), delimiter="\t"))
+    with (source / "manifest.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
     lengths_file, data_file = cache / "lengths.npy", cache / "samples.i16"
     if not lengths_file.exists():
         lengths = []

@@ -141,7 +141,8 @@ def channel_weights(codec: Path) -> Tensor:
 def flow_loss(
     model: Transformer, weights: Tensor, batch: dict[str, Tensor], sigma: Tensor, noise: Tensor
 ) -> Tensor:
-    """Mean squared error of the velocity (noise - data) at ``sigma`` (B,), channels weighed by ``weights``."""
+    """Mean squared error of the velocity (noise - data) at ``sigma`` (B,), channels weighed by
+    ``weights``."""
     data = batch["latents"]
     at = sigma[:, None, None]
     see, timed = batch["flags"][:, 0, None, None], batch["flags"][:, 1, None, None]

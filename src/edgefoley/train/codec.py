@@ -1,7 +1,7 @@
 """Train the codec: ``python -m edgefoley.train.codec --data ../shared/data/sfx --out runs/codec``.
 
-First the principal components of the analysis are fitted, then the decoder is trained on distances of mel band
-powers at five resolutions.
+First the principal components of the analysis are fitted, then the decoder is trained on distances of mel
+band powers at five resolutions.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ RESOLUTIONS = (256, 512, 1024, 2048, 4096)  # samples; hop is a quarter
 class BandLoss(nn.Module):
     """Distances between the mel band powers of two waves (B, T) at several resolutions.
 
-    Bands, not bins: a distance per bin prefers any smooth spectrum, a buzz for instance, to noise of the right
-    level.
+    Bands, not bins: a distance per bin prefers any smooth spectrum, a buzz for instance, to noise of the
+    right level.
     """
 
     def __init__(self) -> None:

@@ -58,7 +58,9 @@ class Captioner:
 class Examples:
     """``self(step)`` is a pure function of seed and step."""
 
-    def __init__(self, mixes: Path, captioner: Captioner, batch: int, seed: int, last: bool) -> None:
+    def __init__(
+        self, mixes: Path, codec: Path, captioner: Captioner, batch: int, seed: int, last: bool
+    ) -> None:
         paths = sorted(mixes.glob("latents_*.npy"))
         if len(paths) < 2:
             raise SystemExit(
@@ -72,6 +74,10 @@ class Examples:
                 path.with_name(path.name.replace("latents", "mix")).with_suffix(".json").read_text()
             )
         self.per_shard = len(self.latents[0])
+        # The first component is loudness, but an eigenvector's sign is arbitrary.
+        self.loudness = (
+            1.0 if load_file(codec / "codec.safetensors")["encoder.synthesis"][0].sum() > 0 else -1.0
+        )
         self.captioner, self.batch, self.seed = captioner, batch, seed
         self.concepts = {c.id: c for c in load_concepts()}
         everything = [c.phrases(lang)[0] for c in self.concepts.values() for lang in ("en", "zh")]
@@ -97,16 +103,18 @@ class Examples:
         for _ in range(max(1, round(self.batch * 250 / tokens))):
             index = int(rng.integers(len(self.mixes)))
             mix = self.mixes[index]
-            begin = 2 * int(rng.integers(0, (500 - size) // 2 + 1))
-            shard = self.latents[index // self.per_shard]
-            latents.append(shard[index % self.per_shard][:, begin : begin + size].astype(np.float32))
             concepts = [self.concepts[c] for c in mix["concepts"]]
             language = "en" if rng.random() < 0.5 else "zh"
             drop = rng.random()
             texts.append(
-                "" if drop < 0.18 else caption(concepts, language, rng, int(rng.choice([0, 1, 1, 2])))
+                "" if drop < 0.15 else caption(concepts, language, rng, int(rng.choice([0, 1, 1, 2])))
             )
-            picture = bool(mix["scenes"]) and drop > 0.08
+            picture = bool(mix["scenes"]) and rng.random() > 0.22
+            whole = self.latents[index // self.per_shard][index % self.per_shard]
+            begins = 2 * rng.integers(0, (500 - size) // 2 + 1, 1 if picture else 6)
+            # Words alone ask for a sound: without a picture to explain a silence, take the fullest stretch.
+            begin = int(max(begins, key=lambda b: self.loudness * float(whole[0, b : b + size].mean())))
+            latents.append(whole[:, begin : begin + size].astype(np.float32))
             curve = np.zeros((tokens, NANO.sync_dim), np.float32)
             if picture:
                 times, strengths = np.array(mix["events"], dtype=np.float64).reshape(-1, 2).T
@@ -180,7 +188,7 @@ def main() -> None:
     args = parser.parse_args()
     captioner = Captioner(args.runs / "text", args.device)
     make: Callable[[int, bool], Examples] = lambda seed, last: Examples(  # noqa: E731
-        args.runs / "mixes", captioner, args.batch, seed, last
+        args.runs / "mixes", args.runs / "codec", captioner, args.batch, seed, last
     )
     examples, held_out = make(1, False), make(2, True)
     torch.manual_seed(0)

@@ -11,6 +11,10 @@ no prompt   own pictures, no words
 prompts     single sounds from words alone, in English and Chinese: share of hits in YAMNet's top five
 example     the same words over the pictures of examples/bouncing_ball.mp4
 
+`onset_f1_chance` is score.py's: against the true sound of every other clip, shorter and longer ones too,
+which cannot match well. `matched_chance` counts only other clips of about the same length (within 0.3 s of
+what is scored): the level to which shuffled pictures must fall.
+
 95 % intervals: percentile bootstrap over clips or prompts, 10 000 draws. `gain` is onset F1 minus chance,
 clip by clip. Every sound and every clip's scores stay in --out; the summary (--json, last line) holds means
 and intervals only, since clips and prompts must not be copied into the project.
@@ -24,7 +28,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from edgefoley import media, mix, output
+from edgefoley.metrics.onsets import onset_f1
 from edgefoley.pipeline import Pipeline
 from edgefoley.timeline import grid_count
 from edgefoley.types import Clip, Conditioning, FrameView
@@ -41,6 +46,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "bouncing_ball.mp4"
 LOUDNESS = -23.0  # LUFS, as the command line's default
 DRAWS = 10_000
+SCORED = 8.0  # seconds of a sound that score.py looks at
 CASES = ("clips", "shuffled", "no prompt", "prompts", "example")
 LANGUAGES = ("en", "zh")
 
@@ -144,7 +150,19 @@ def score(shared: Path, folder: Path, *against: str) -> dict[str, Any]:
     return found
 
 
-def clip_summary(scores: dict[str, Any]) -> dict[str, Any]:
+def matched_chance(clips: dict[str, Any], seconds: dict[str, float]) -> list[float]:
+    """Onset F1 (100 ms) of each sound against the true sounds of other clips of about its length; clips
+    without such a neighbour are left out."""
+    values = []
+    for name, row in clips.items():
+        others = [o for o in clips if o != name and abs(seconds[o] - seconds[name]) < 0.3]
+        made = np.array(row["made"])
+        if others:
+            values.append(float(np.mean([onset_f1(made, np.array(clips[o]["true"]), 0.1) for o in others])))
+    return values
+
+
+def clip_summary(scores: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
     rows = scores["clips"].values()
     found: dict[str, Any] = {"n": len(rows), "fd_yamnet": scores["total"]["fd_yamnet"]}
     for key in (
@@ -156,6 +174,9 @@ def clip_summary(scores: dict[str, Any]) -> dict[str, Any]:
         "cos_yamnet",
     ):
         found[key] = interval([row[key] for row in rows])
+    matched = matched_chance(scores["clips"], seconds)
+    if matched:
+        found["matched_chance"] = interval(matched)
     found["gain"] = interval([row["onset_f1"] - row["onset_f1_chance"] for row in rows])
     return found
 
@@ -177,7 +198,8 @@ def paired(first: dict[str, Any], second: dict[str, Any]) -> dict[str, float]:
 def run_cases(maker: Maker, arguments: argparse.Namespace) -> dict[str, Any]:
     shared, scored, found = arguments.shared, {}, {}
     clips, table = shared / "data" / "clips", shared / "eval" / "prompts.tsv"
-    summaries: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+    references = sync_core(clips, arguments.limit)
+    seconds = {r.path.stem: min(SCORED, float(media.probe(r.path).duration)) for r in references}
     for case in arguments.only:
         folder = arguments.out / case.replace(" ", "_")
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,12 +208,11 @@ def run_cases(maker: Maker, arguments: argparse.Namespace) -> dict[str, Any]:
         if case in ("prompts", "example"):
             make_prompts(maker, table, folder, case)
             scored[case] = score(shared, folder, "--prompts", str(table))
-            summaries[case] = prompt_summary
+            found[case] = prompt_summary(scored[case])
         else:
-            make_clips(maker, sync_core(clips, arguments.limit), folder, case)
+            make_clips(maker, references, folder, case)
             scored[case] = score(shared, folder, "--reference", str(clips))
-            summaries[case] = clip_summary
-        found[case] = summaries[case](scored[case])
+            found[case] = clip_summary(scored[case], seconds)
         show_case(case, found[case])
     if "clips" in scored and "shuffled" in scored:
         found["clips minus shuffled"] = paired(scored["clips"], scored["shuffled"])

@@ -45,6 +45,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "onset_chance": ("the same by chance", "evaluate/clips/onset_f1_chance"),
     "shuffled_f1": ("onset F1 with another clip's pictures", "evaluate/shuffled/onset_f1"),
     "shuffled_chance": ("the same by chance", "evaluate/shuffled/onset_f1_chance"),
+    "matched_chance": ("chance among clips of the same length", "evaluate/clips/matched_chance"),
     "no_prompt_f1": ("onset F1 without words", "evaluate/no prompt/onset_f1"),
     "kl_yamnet": ("KL YAMNet (lower is better)", "evaluate/clips/kl_yamnet"),
     "cos_yamnet": ("cosine YAMNet", "evaluate/clips/cos_yamnet"),

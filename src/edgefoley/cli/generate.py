@@ -76,7 +76,8 @@ class Job:
     "--max-height",
     type=click.IntRange(min=MIN_HEIGHT),
     metavar="N",
-    help="Scale higher pictures down to N pixels before the encoders' own scaling.",
+    help="Videos higher than N pixels are decoded with less care (H.264: no deblocking), which saves about a "
+    "seventh of the reading; the encoders see pictures of 224 pixels at most in any case.",
 )
 @generation_options
 def command(videos: Sequence[Path], output: str | None, quiet: bool, as_json: bool, **flags: Any) -> int:

@@ -53,7 +53,6 @@ LIBRARIES = {  # third-party packages that the runtime may import at the top of 
 LAZY = {  # and those that are only imported inside a function
     "onnxruntime": {"backends", "cli"},
     "av": {"cli"},
-    "rich": {"cli"},
 }
 FORBIDDEN = {"torch", "scipy", "onnx", "cv2", "safetensors"}
 MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 60, 8
@@ -179,14 +178,14 @@ def test_sizes(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_names_of_modules(path: Path) -> None:
     vague = {"utils", "util", "helpers", "common", "manager", "misc"}
-    libraries = {"onnxruntime", "torch", "openvino", "tensorrt", "numpy", "av", "click", "rich", "tokenizers"}
+    libraries = {"onnxruntime", "torch", "openvino", "tensorrt", "numpy", "av", "click", "tokenizers"}
     assert path.stem not in vague | libraries
 
 
 def test_importing_the_package_is_quick_and_light() -> None:
     code = (
         "import sys, time; start = time.perf_counter(); import edgefoley; took = time.perf_counter() - start;"
-        "heavy = {'torch', 'onnxruntime', 'av', 'scipy', 'numpy', 'rich', 'tokenizers'};"
+        "heavy = {'torch', 'onnxruntime', 'av', 'scipy', 'numpy', 'tokenizers'};"
         "print(took, *heavy.intersection(sys.modules))"
     )
     runs = [

@@ -20,7 +20,7 @@ from edgefoley.errors import BundleError
 DEFAULT_MODEL, DEFAULT_ENGINE = "nano", "ort"
 # Engines that people ask for; saying nothing about them would let them look for a flag that is not there.
 NOT_YET = ("openvino", "tensorrt", "litert")
-PACKAGES = ("numpy", "av", "onnxruntime", "tokenizers", "click", "rich")
+PACKAGES = ("numpy", "av", "onnxruntime", "tokenizers", "click")
 NEEDED_MB = 700  # what a 10 s clip may take at most
 
 EPILOG = """\b

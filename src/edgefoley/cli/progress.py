@@ -87,24 +87,13 @@ def _lines(title: str, course: Course) -> Iterator[Reporter]:
 
 
 def _bar(title: str, course: Course) -> Iterator[Reporter]:
-    # rich takes 60 ms to import: only those who watch pay for it.
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[label]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(title), total=1.0, label="")
+    parts = 1000
+    template = "%(label)s [%(bar)s] %(info)s left"
+    with click.progressbar(length=parts, label=title, bar_template=template, file=sys.stderr) as bar:
 
         def report(stage: str, fraction: float) -> None:
             course.report(stage, fraction)
-            bar.update(task, completed=course.done, label=escape(course.label))
+            bar.label = f"{title}: {course.label}"
+            bar.update(int(parts * course.done) - bar.pos)
 
         yield report

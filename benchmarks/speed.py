@@ -171,7 +171,8 @@ def whole_process(clip: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def installed_size() -> dict[str, Any]:
-    """Install this folder into a fresh environment and weigh its site-packages (pip included)."""
+    """Install this folder into a fresh environment and weigh its site-packages: with compiled bytecode, but
+    without what the environment has of itself (pip, setuptools)."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder, *("Scripts", "python.exe") if os.name == "nt" else ("bin", "python"))
@@ -186,6 +187,8 @@ def installed_size() -> dict[str, Any]:
         for path in Path(where).rglob("*"):
             if path.is_file() and not path.is_symlink():
                 name = path.relative_to(where).parts[0]
+                if name.split("-")[0] in ("pip", "setuptools", "pkg_resources", "_distutils_hack"):
+                    continue
                 parts[name] = parts.get(name, 0.0) + path.stat().st_size / 1e6
         has_torch = (Path(where) / "torch").exists()
     largest = dict(sorted(parts.items(), key=lambda item: -item[1])[:8])

@@ -31,12 +31,13 @@ from edgefoley.export.compact import store_fp16, store_int8, strip_metadata
 from edgefoley.export.components import SyncGraph, decoder_graph, sync_graph, text_graph, transformer_graphs
 from edgefoley.export.graph import GraphSpec, export_graph, tensor_entries, verify
 from edgefoley.models.sync import SyncConfig
-from edgefoley.models.text import TextConfig, TextEncoder
+from edgefoley.models.text import TextEncoder
 from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.models.visual import INT8_KEEP, ClassSpaceVisual, class_names, fold_batch_norm
 from edgefoley.timeline import Timeline
 from edgefoley.train.codec import load_codec
 from edgefoley.train.sync import SyncTrainer
+from edgefoley.train.text import load_encoder as load_text_encoder
 
 EXACT = 3e-5  # relative error of a graph in float32 against PyTorch
 COMPACT = {"fp16": 5e-3, "int8": 4e-2}  # and of the stored one; measured values go into the manifest
@@ -59,8 +60,7 @@ class Trained:
 
 def load_trained(runs: Path, peak_gain: float, peak_bias: float, temperature: float) -> Trained:
     """Read the averaged weights of every run; strict."""
-    text = TextEncoder(TextConfig(**json.loads((runs / "text" / "text.json").read_text())["config"])).eval()
-    text.load_state_dict(load_file(runs / "text" / "text.safetensors"))
+    text = load_text_encoder(runs / "text")
     folder = runs / "transformer"
     transformer = Transformer(
         TransformerConfig(**json.loads((folder / "transformer.json").read_text()))

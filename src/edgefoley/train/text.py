@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -235,6 +235,13 @@ def save_encoder(encoder: TextEncoder, figures: dict[str, float], out: Path) -> 
     temporary = out / "text.json.part"
     temporary.write_text(json.dumps({"config": asdict(encoder.config), "figures": figures}, indent=2) + "\n")
     os.replace(temporary, out / "text.json")
+
+
+def load_encoder(folder: Path) -> TextEncoder:
+    """The encoder saved in `folder`, in evaluation mode; strict."""
+    encoder = TextEncoder(TextConfig(**json.loads((folder / "text.json").read_text())["config"]))
+    encoder.load_state_dict(load_file(folder / "text.safetensors"))
+    return encoder.eval()
 
 
 def run(out: Path, steps: int, resume: bool, seed: int = 0, pairs: int = 160) -> dict[str, float]:

@@ -23,11 +23,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from edgefoley.models.text import TextConfig, TextEncoder
 from edgefoley.models.transformer import NANO, Transformer
 from edgefoley.train.concepts import Concept, caption, load_concepts
 from edgefoley.train.loop import LoopConfig, mark_done, train
 from edgefoley.train.sync_curve import degrade, draw_curve
+from edgefoley.train.text import load_encoder
 
 LATENT_RATE = 50
 
@@ -38,9 +38,7 @@ class Captioner:
     def __init__(self, folder: Path, device: str) -> None:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
-        config = TextConfig(**json.loads((folder / "text.json").read_text())["config"])
-        self.encoder = TextEncoder(config).eval().to(device)
-        self.encoder.load_state_dict(load_file(folder / "text.safetensors"))
+        self.encoder = load_encoder(folder).to(device)
         self.device = device
 
     @torch.no_grad()

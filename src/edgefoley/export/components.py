@@ -11,7 +11,7 @@ from edgefoley.models.codec import CodecDecoder, ExportDecoder
 from edgefoley.models.sync import SyncEncoder
 from edgefoley.models.text import TextEncoder
 from edgefoley.models.transformer import Condition, Time, Transformer, sync_rows, visual_positions
-from edgefoley.train.sync_curve import LOWEST
+from edgefoley.train.sync_curve import BUMP, LOWEST
 
 # Names of the conditioner's outputs, in the order of Condition; no output may bear an input's name.
 CONDITION = (
@@ -123,7 +123,7 @@ class SyncGraph(nn.Module):
         probability = torch.sigmoid(logits * self.gain + self.bias)
         found = is_peak(probability) & (probability >= LOWEST)
         peaks = torch.where(found, probability, torch.zeros(()))
-        curve = torch.maximum(peaks, 0.25 * largest_near(peaks, 1))
+        curve = torch.maximum(peaks, BUMP[0] * largest_near(peaks, 1))
         near = (curve > 0).float()
         strength = torch.sigmoid(self.strength(hidden).flatten(1)) * near
         activity = torch.sigmoid(self.activity(hidden).flatten(1))

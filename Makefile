@@ -50,7 +50,7 @@ data:
 # Prerequisites stand behind "|": a result is made when it is missing, not whenever an older one was touched.
 
 $(RECORDINGS): | data
-	$(PYTHON) -c 'from pathlib import Path; from edgefoley.train.recordings import load_pool; load_pool(Path("$(DATA)"), Path("$(RUNS)/recordings"))'
+	$(PYTHON) -c 'from pathlib import Path; from edgefoley.train.sounds.recordings import load_pool; load_pool(Path("$(DATA)"), Path("$(RUNS)/recordings"))'
 
 # Long: first 1 720 scenes are rendered, then the sync encoder learns from them.
 $(SYNC):

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 
 from edgefoley.models.text import TextConfig, TextEncoder
-from edgefoley.train.tokenizer import CLS_ID, UNK_ID, save_tokenizer, train_tokenizer
+from edgefoley.train.words.tokenizer import CLS_ID, UNK_ID, save_tokenizer, train_tokenizer
 
 TEXTS = [
     "a dog is barking",

@@ -12,7 +12,7 @@ pytest.importorskip("safetensors")
 
 from edgefoley.models.codec import Codec, CodecConfig  # noqa: E402
 from edgefoley.train import codec as trainer  # noqa: E402
-from edgefoley.train.recordings import Pool, Recording  # noqa: E402
+from edgefoley.train.sounds.recordings import Pool, Recording  # noqa: E402
 
 SMALL = CodecConfig(latent_dim=8, coarse_width=16, fine_width=16, coarse_depth=1, fine_depth=1)
 

@@ -8,8 +8,8 @@ import torch
 
 from edgefoley.errors import UsageError
 from edgefoley.train import text
-from edgefoley.train.concepts import load_concepts
-from edgefoley.train.text_corpus import build_corpus, class_names, load_nouns, make_targets, project
+from edgefoley.train.words.concepts import load_concepts
+from edgefoley.train.words.corpus import build_corpus, class_names, load_nouns, make_targets, project
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from edgefoley.models.codec import Codec, CodecConfig, mel_bank
 from edgefoley.train.loop import LoopConfig, log_line, mark_done, train
-from edgefoley.train.recordings import Pool, load_pool
+from edgefoley.train.sounds.recordings import Pool, load_pool
 
 RESOLUTIONS = (256, 512, 1024, 2048, 4096)  # samples; hop is a quarter
 

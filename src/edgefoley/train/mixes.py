@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from edgefoley.timeline import SAMPLE_RATE
-from edgefoley.train.concepts import Concept, load_concepts
-from edgefoley.train.events import Wave, fade, loop_to, resample_speed, room, single_events
-from edgefoley.train.recordings import Pool, Recording, load_pool
-from edgefoley.train.scenes import scene_events
+from edgefoley.train.scenes.flat import scene_events
+from edgefoley.train.sounds.events import Wave, fade, loop_to, resample_speed, room, single_events
+from edgefoley.train.sounds.recordings import Pool, Recording, load_pool
+from edgefoley.train.words.concepts import Concept, load_concepts
 
 SECONDS = 10
 SAMPLES = SECONDS * SAMPLE_RATE

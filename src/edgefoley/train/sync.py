@@ -23,8 +23,8 @@ from torch.nn import functional
 from edgefoley.metrics.onsets import classical_onsets, onset_f1, pick_peaks
 from edgefoley.models.sync import SyncConfig, SyncEncoder
 from edgefoley.train.loop import LoopConfig, mark_done, train
-from edgefoley.train.scene_pool import EVENT_RATE, SYNC_RATE, Crop, Pool, render_shard
-from edgefoley.train.scenes import ARCHETYPES
+from edgefoley.train.scenes.flat import ARCHETYPES
+from edgefoley.train.scenes.pool import EVENT_RATE, SYNC_RATE, Crop, Pool, render_shard
 
 VALIDATION_SEED = 1_000_000  # training seeds count up from 0 and never come here
 SPREAD_S = 0.015  # of the Gaussian target around an event

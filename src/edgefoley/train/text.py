@@ -1,6 +1,6 @@
 """Trains nano's text encoder: `python -m edgefoley.train.text --out runs/text`.
 
-The encoder learns the vectors of `text_corpus` (distillation across languages, after Reimers and Gurevych
+The encoder learns the vectors of `words.corpus` (distillation across languages, after Reimers and Gurevych
 2020, arXiv 2004.09813) with three more losses: phrases of one meaning must find each other among a batch, in
 either language (InfoNCE, van den Oord et al. 2018, arXiv 1807.03748); a linear head used only here names the
 concepts; and the mean of the other tokens must predict the same vector, so that cross-attention has
@@ -26,10 +26,10 @@ from torch import Tensor, nn
 
 from edgefoley.errors import UsageError
 from edgefoley.models.text import TextConfig, TextEncoder
-from edgefoley.train.concepts import LANGUAGES, load_concepts
 from edgefoley.train.loop import LoopConfig, log_line, mark_done, train
-from edgefoley.train.text_corpus import Phrase, build_corpus, make_targets, project, teacher_vectors
-from edgefoley.train.tokenizer import PAD_ID, UNK_ID, save_tokenizer, train_tokenizer
+from edgefoley.train.words.concepts import LANGUAGES, load_concepts
+from edgefoley.train.words.corpus import Phrase, build_corpus, make_targets, project, teacher_vectors
+from edgefoley.train.words.tokenizer import PAD_ID, UNK_ID, save_tokenizer, train_tokenizer
 
 VOCAB_SIZE: Final = 6000
 CAPTION_PAIRS: Final = 3000

@@ -24,10 +24,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from edgefoley.models.transformer import NANO, Transformer
-from edgefoley.train.concepts import Concept, caption, load_concepts
 from edgefoley.train.loop import LoopConfig, mark_done, train
 from edgefoley.train.sync_curve import degrade, draw_curve
 from edgefoley.train.text import load_encoder
+from edgefoley.train.words.concepts import Concept, caption, load_concepts
 
 LATENT_RATE = 50
 

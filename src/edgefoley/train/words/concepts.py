@@ -164,7 +164,7 @@ class Concept:
 @lru_cache(maxsize=1)
 def load_concepts() -> tuple[Concept, ...]:
     """Read and check the packaged table, in file order. Raises ConceptTableError naming the broken row."""
-    return parse_concepts(files("edgefoley.train").joinpath("concepts.tsv").read_text(encoding="utf-8"))
+    return parse_concepts(files("edgefoley.train.words").joinpath("concepts.tsv").read_text(encoding="utf-8"))
 
 
 def parse_concepts(text: str) -> tuple[Concept, ...]:

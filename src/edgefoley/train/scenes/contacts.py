@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefoley.train.scene_draw import Canvas, Sprite, affine, chain
-from edgefoley.train.scene_motion import Bounce, Event, Rng, Strikes, Strokes, Wobble, pick, smoothstep
+from edgefoley.train.scenes.draw import Canvas, Sprite, affine, chain
+from edgefoley.train.scenes.motion import Bounce, Event, Rng, Strikes, Strokes, Wobble, pick, smoothstep
 
 Point = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefoley.train.concepts import (
+from edgefoley.train.words.concepts import (
     KINDS,
     LANGUAGES,
     NEGATIVE_PHRASES,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgefoley.train.events import fade, loop_to, resample_speed, single_events
-from edgefoley.train.recordings import high_pass
+from edgefoley.train.sounds.events import fade, loop_to, resample_speed, single_events
+from edgefoley.train.sounds.recordings import high_pass
 from edgefoley.train.sync_curve import degrade, draw_curve
 
 RATE = 48_000

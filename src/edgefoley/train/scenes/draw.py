@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefoley.train.scene_motion import Rng, Wobble, pick
+from edgefoley.train.scenes.motion import Rng, Wobble, pick
 
 Image = NDArray[np.uint8]
 Affine = NDArray[np.float64]  # (2, 3)

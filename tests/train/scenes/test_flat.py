@@ -13,12 +13,12 @@ pytest.importorskip("cv2")
 
 import itertools
 
-from edgefoley.train.scene_contacts import Drop, Impact, Scrape
-from edgefoley.train.scene_draw import Canvas, affine
-from edgefoley.train.scene_motion import MIN_GAP_S, Bounce, Calls, Phase, Strikes, rhythm
-from edgefoley.train.scene_pool import Pool, render_shard
-from edgefoley.train.scene_programs import Burst, Step
-from edgefoley.train.scenes import ARCHETYPES, grid, render_scene, scene_events
+from edgefoley.train.scenes.contacts import Drop, Impact, Scrape
+from edgefoley.train.scenes.draw import Canvas, affine
+from edgefoley.train.scenes.flat import ARCHETYPES, grid, render_scene, scene_events
+from edgefoley.train.scenes.motion import MIN_GAP_S, Bounce, Calls, Phase, Strikes, rhythm
+from edgefoley.train.scenes.pool import Pool, render_shard
+from edgefoley.train.scenes.programs import Burst, Step
 
 
 @pytest.mark.parametrize("archetype", ARCHETYPES)

@@ -1,7 +1,7 @@
 """Rendered scenes with exact event times: what the sync encoder, and later the generator, learn timing from.
 
 `render_scene(seed, ...)` is a pure function of its arguments. Frames are exposed at (centred on) their
-timestamps; events come from analytic motion (scene_motion), not from the frames.
+timestamps; events come from analytic motion (scenes.motion), not from the frames.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefoley.train.scene_contacts import Collide, Drop, Impact, Program, Scrape
-from edgefoley.train.scene_draw import Canvas, Sensor, Shot, affine, chain
-from edgefoley.train.scene_motion import Event, Rng
-from edgefoley.train.scene_programs import Burst, Quiet, Step, Texture, Vocal
+from edgefoley.train.scenes.contacts import Collide, Drop, Impact, Program, Scrape
+from edgefoley.train.scenes.draw import Canvas, Sensor, Shot, affine, chain
+from edgefoley.train.scenes.motion import Event, Rng
+from edgefoley.train.scenes.programs import Burst, Quiet, Step, Texture, Vocal
 
 __all__ = ["ARCHETYPES", "FRAME_RATES", "Event", "Scene", "grid", "render_scene"]
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from edgefoley.train.scene_contacts import Point, Program, direction, point
-from edgefoley.train.scene_draw import Canvas, Sprite, affine, noise_image
-from edgefoley.train.scene_motion import Calls, Event, Phase, Rng, Wobble, pick, rhythm, smoothstep
+from edgefoley.train.scenes.contacts import Point, Program, direction, point
+from edgefoley.train.scenes.draw import Canvas, Sprite, affine, noise_image
+from edgefoley.train.scenes.motion import Calls, Event, Phase, Rng, Wobble, pick, rhythm, smoothstep
 
 
 class Step(Program):

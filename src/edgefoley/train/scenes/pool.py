@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefoley.train.scenes import ACTIVITY_RATE, RENDERER_VERSION, grid_index, render_scene
+from edgefoley.train.scenes.flat import ACTIVITY_RATE, RENDERER_VERSION, grid_index, render_scene
 
 SYNC_RATE, EVENT_RATE = 25, 50
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefoley.errors import UsageError
-from edgefoley.train.concepts import LANGUAGES, Concept, caption, load_concepts
+from edgefoley.train.words.concepts import LANGUAGES, Concept, caption, load_concepts
 
 FloatArray = NDArray[np.float32]
 
@@ -109,7 +109,7 @@ def split_concepts(concepts: Sequence[Concept], seed: int) -> tuple[list[Concept
 
 def load_nouns() -> tuple[tuple[str, str, str], ...]:
     """Rows (group, English, Chinese) of the packaged `nouns.tsv`."""
-    lines = files("edgefoley.train").joinpath("nouns.tsv").read_text(encoding="utf-8").splitlines()
+    lines = files("edgefoley.train.words").joinpath("nouns.tsv").read_text(encoding="utf-8").splitlines()
     rows = []
     for line in lines[1:]:
         group, english, chinese = line.split("\t")

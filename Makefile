@@ -9,8 +9,11 @@
 # checkpoint. A step whose result is there is not repeated; `make forget-STEP` removes that result.
 
 PYTHON ?= .venv/bin/python
-DATA ?= ../shared/data/sfx
 RUNS ?= runs
+# Folders of recordings with a manifest.tsv. What packages hold and what is synthesised is made by `make sounds`.
+DATA ?= $(wildcard ../shared/data/sfx)
+SOUNDS ?= $(RUNS)/sounds/packages $(RUNS)/sounds/synthetic $(DATA)
+WORKERS ?= 1
 BUNDLE ?= src/edgefoley/bundles/nano
 DEVICE ?= cpu
 
@@ -19,17 +22,19 @@ CODEC_STEPS ?= 1500
 SYNC_STEPS ?= 1400
 TEXT_STEPS ?= 1800
 SHARDS ?= 100
+FILMS ?= 25
 TRANSFORMER_STEPS ?= 4000
 STEPS ?= 12
 GUIDANCE ?= 2.5
 
-RECORDINGS := $(RUNS)/recordings/lengths.npy
 # A trainer writes done.json after its last step, when its results are written; weights alone may be half trained.
 SYNC := $(RUNS)/sync/done.json
 CODEC := $(RUNS)/codec/done.json
 TEXT := $(RUNS)/text/done.json
-LAST_MIX = $(RUNS)/mixes/mix_$(shell printf %04d $$(($(SHARDS) - 1))).json
-LAST_LATENTS = $(RUNS)/mixes/latents_$(shell printf %04d $$(($(SHARDS) - 1))).npy
+LAST_LESSON = $(RUNS)/school/lessons_$(shell printf %04d $$(($(SHARDS) - 1))).json
+LAST_FILM = $(RUNS)/school/films_$(shell printf %04d $$(($(FILMS) - 1))).json
+LAST_LATENTS = $(RUNS)/school/latents_$(shell printf %04d $$(($(SHARDS) - 1))).npy
+FOLDERS = $(addprefix --sounds ,$(SOUNDS))
 TRANSFORMER := $(RUNS)/transformer/done.json
 
 .PHONY: nano nano-packages data export test lint docs figures example

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from edgefoley.models.text import TextConfig, TextEncoder
+from edgefoley.models.text import NANO_TEXT, TextConfig, TextEncoder
 from edgefoley.train.words.tokenizer import CLS_ID, UNK_ID, save_tokenizer, train_tokenizer
 
 TEXTS = [
@@ -24,7 +24,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def encoder() -> TextEncoder:
     torch.manual_seed(0)
-    return TextEncoder(TextConfig(vocab_size=500)).eval()
+    return TextEncoder(TextConfig(vocab_size=500, embed_width=64)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,15 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def test_size_fits_the_budget() -> None:
-    assert sum(p.numel() for p in TextEncoder().parameters()) <= 2_600_000
+    """8 MB in FP16, less what the graph around the weights takes."""
+    assert 2 * sum(p.numel() for p in TextEncoder(NANO_TEXT).parameters()) <= 7_900_000
+
+
+def test_narrow_tokens_are_widened() -> None:
+    config = TextConfig(vocab_size=50, embed_width=16)
+    assert TextEncoder(config).token.weight.shape == (50, 16)
+    assert TextEncoder(config)(torch.tensor([[2, 7]]), torch.ones(1, 2)).shape == (1, 2, 256)
+    assert TextEncoder(TextConfig(vocab_size=50)).token.weight.shape == (50, 192)
 
 
 def test_shapes(encoder: TextEncoder) -> None:
@@ -128,6 +136,15 @@ def test_tokenizer_ignores_case_width_and_accents(tokenizer: Tokenizer) -> None:
 def test_chinese_characters_stand_alone(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode("狗叫").tokens == ["[CLS]", "狗", "叫"]
     assert tokenizer.encode("下大雨").tokens == ["[CLS]", "下", "大", "雨"]
+
+
+def test_text_survives_the_round_trip(tokenizer: Tokenizer) -> None:
+    for text in ("a dog is barking", "一只狗在叫", "rain on a window", "狗叫 dog"):
+        tokens = tokenizer.encode(text).tokens[1:]
+        assert "".join(token.removeprefix("##") for token in tokens) == text.replace(" ", "")
+    bytes_of = tokenizer.encode("砾").tokens[1:]
+    assert bytes(int(token[3:5], 16) for token in bytes_of).decode() == "砾"
+    assert tokenizer.encode("🐶砾🐶").tokens == ["[CLS]", "[UNK]", *bytes_of, "[UNK]"]
 
 
 def test_unseen_words_fall_into_pieces(tokenizer: Tokenizer) -> None:

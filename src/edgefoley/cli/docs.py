@@ -99,6 +99,8 @@ def render() -> str:
         command = cli.get_command(context, name)
         assert command is not None
         parts.append(section(command, name))
+        if isinstance(command, click.Group):
+            parts += [section(command.commands[sub], f"{name} {sub}") for sub in sorted(command.commands)]
     return "\n".join([*parts, TAIL])
 
 
@@ -107,11 +109,12 @@ def section(command: click.Command, name: str) -> str:
     arguments = [p.metavar or p.name or "" for p in command.params if isinstance(p, click.Argument)]
     options = [p for p in command.params if isinstance(p, click.Option)]
     lines = [f"## edgefoley {name}", "", *inspect.cleandoc(command.help or "").splitlines(), ""]
-    lines += ["```", " ".join(["edgefoley", name, *arguments, "[OPTIONS]"]), "```", ""]
-    lines += ["| flag | meaning | default |", "|---|---|---|"]
-    lines += [row(option) for option in options]
+    called = "COMMAND" if isinstance(command, click.Group) else "[OPTIONS]"
+    lines += ["```", " ".join(["edgefoley", name, *arguments, called]), "```", ""]
+    if options:
+        lines += ["| flag | meaning | default |", "|---|---|---|", *(row(option) for option in options), ""]
     examples = (command.epilog or "").removeprefix("\b\n").removeprefix("Examples:\n")
-    return "\n".join([*lines, "", "```", inspect.cleandoc(examples), "```", ""])
+    return "\n".join([*lines, "```", inspect.cleandoc(examples), "```", ""])
 
 
 def row(option: click.Option) -> str:

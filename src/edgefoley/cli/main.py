@@ -26,6 +26,7 @@ COMMANDS = {
     "generate": ("edgefoley.cli.generate", "Add sound effects to videos."),
     "sound": ("edgefoley.cli.sound", "Make a sound effect from words alone."),
     "models": ("edgefoley.cli.models", "List the models that can be used."),
+    "train": ("edgefoley.cli.train", "Make the training data of the built-in model."),
     "doctor": ("edgefoley.cli.doctor", "Check this machine, the engines and the built-in models."),
 }
 

@@ -9,7 +9,6 @@ a fresh folder that replaces the old bundle only when everything has passed.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import shutil
@@ -36,6 +35,7 @@ from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.models.visual import INT8_KEEP, ClassSpaceVisual, class_names, fold_batch_norm
 from edgefoley.timeline import Timeline
 from edgefoley.train.codec import load_codec
+from edgefoley.train.sounds.credits import credits_of_folders, write_credits
 from edgefoley.train.sync import SyncTrainer
 from edgefoley.train.text import load_encoder as load_text_encoder
 
@@ -114,28 +114,6 @@ def compact(model: onnx.ModelProto, scheme: str, keep: tuple[str, ...]) -> onnx.
     return store_fp16(model)[0]
 
 
-def attributions(data: Path) -> list[dict[str, str]]:
-    """Each origin of training recordings once: licence, source, attribution, labels."""
-    merged: dict[tuple[str, str, str], set[str]] = {}
-    with (data / "manifest.tsv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            merged.setdefault((row["licence"], row["attribution"], row["source"]), set()).add(row["label"])
-    return [
-        {"licence": k[0], "attribution": k[1], "source": k[2], "labels": "; ".join(sorted(v))}
-        for k, v in sorted(merged.items())
-    ]
-
-
-def write_credits(data: Path, path: Path) -> None:
-    """CREDITS.tsv: what the shipped weights were trained on."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(
-            file, ["licence", "attribution", "source", "labels"], delimiter="\t", lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows(attributions(data))
-
-
 def build(trained: Trained, tokenizer: Path, folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
     """Write all graphs into ``folder``; returns the components of the manifest and the errors measured."""
     specs = [
@@ -174,7 +152,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/sfx"))
+    parser.add_argument(
+        "--data", type=Path, nargs="+", default=[Path("../shared/data/sfx")],
+        help="folders of recordings that the weights were trained on, for CREDITS.tsv",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("src/edgefoley/bundles/nano"))
     parser.add_argument("--steps", type=int, default=12, help="default denoising steps of the bundle")
     parser.add_argument("--guidance", type=float, default=2.5, help="default guidance of the bundle")
@@ -189,7 +170,7 @@ def main() -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     components, errors = build(trained, args.runs / "text" / "tokenizer.json", fresh)
-    write_credits(args.data, fresh / "CREDITS.tsv")
+    write_credits(credits_of_folders(args.data), fresh / "CREDITS.tsv")
     weights = [*sorted(args.runs.glob("*/*.safetensors")), find_checkpoint()]
     source = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in weights}
     manifest = {

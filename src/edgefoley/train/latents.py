@@ -1,12 +1,14 @@
-"""Encode composed mixes into latents once: ``python -m edgefoley.train.latents --codec runs/codec``.
+"""Encode the sounds of lessons into latents again: ``python -m edgefoley.train.latents --codec runs/codec``.
 
-Needs the codec's analysis only, which is fitted before its decoder is trained. ``--part 0/2`` and ``--part
-1/2`` in two processes share the work.
+For a school whose lessons were made before the codec, or with another one. Needs the codec's analysis only,
+which is fitted before its decoder is trained. ``--part 0/2`` and ``--part 1/2`` in two processes share the
+work.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 
@@ -25,23 +27,26 @@ def encode_shard(codec: Codec, waves: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
+    from edgefoley.train.school.shards import claim_codec, read_flac
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--codec", type=Path, default=Path("runs/codec"))
-    parser.add_argument("--mixes", type=Path, default=Path("runs/mixes"))
+    parser.add_argument("--school", type=Path, default=Path("runs/school"))
     parser.add_argument("--part", default="0/1", help="which share of the shards, as i/n")
     args = parser.parse_args()
+    claim_codec(args.school, args.codec)
     codec = load_codec(args.codec)
     part, parts = map(int, args.part.split("/"))
-    shards = sorted(p.with_suffix(".npy") for p in args.mixes.glob("mix_*.json"))[part::parts]
+    shards = sorted(args.school.glob("lessons_*.json"))[part::parts]
     if not shards:
-        raise SystemExit(f"no mixes in {args.mixes}: run python -m edgefoley.train.mixes first")
+        raise SystemExit(f"no lessons in {args.school}: run edgefoley train make-data first")
     for path in shards:
-        target = path.with_name(path.stem.replace("mix", "latents") + ".npy")
+        target = path.with_name(path.stem.replace("lessons", "latents") + ".npy")
         if target.exists():
             continue
-        latents = encode_shard(codec, np.load(path, mmap_mode="r"))
+        latents = encode_shard(codec, read_flac(path.with_suffix(".flac"), len(json.loads(path.read_text()))))
         with (part_file := target.with_suffix(".part")).open("wb") as file:
             np.save(file, latents)
         os.replace(part_file, target)

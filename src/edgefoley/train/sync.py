@@ -3,7 +3,7 @@
 
 Renders a pool once (runs/sync/pool, runs/sync/val), then fits event logits (binary cross-entropy against a
 narrow Gaussian around each event on the 50 Hz grid) with three heads that exist in training only: strength,
-activity and archetype. Writes sync.safetensors (encoder only, moving average of the weights) and sync.json.
+activity and action. Writes sync.safetensors (encoder only, moving average of the weights) and sync.json.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from torch.nn import functional
 from edgefoley.metrics.onsets import classical_onsets, onset_f1, pick_peaks
 from edgefoley.models.sync import SyncConfig, SyncEncoder
 from edgefoley.train.loop import LoopConfig, mark_done, train
-from edgefoley.train.scenes.flat import ARCHETYPES
-from edgefoley.train.scenes.pool import EVENT_RATE, SYNC_RATE, Crop, Pool, render_shard
+from edgefoley.train.scenes.pool import EVENT_RATE, QUIET, SYNC_RATE, Crop, Pool, render_shard
+from edgefoley.train.scenes.truth import ACTIONS
 
 VALIDATION_SEED = 1_000_000  # training seeds count up from 0 and never come here
+KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that names it
 SPREAD_S = 0.015  # of the Gaussian target around an event
 MIN_GAP_S = 0.08
 
@@ -39,7 +40,7 @@ class SyncTrainer(nn.Module):
         self.encoder = SyncEncoder(config)
         self.strength = nn.Linear(config.width, 2)
         self.activity = nn.Linear(config.width, 2)
-        self.archetype = nn.Linear(config.width, len(ARCHETYPES))
+        self.action = nn.Linear(config.width, len(KINDS))
 
 
 def targets(crop: Crop) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -72,7 +73,7 @@ class Batches:
     def __call__(self, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, step])
         parts: dict[str, list] = {
-            k: [] for k in ("frames", "ages", "bumps", "strength", "activity", "archetype")
+            k: [] for k in ("frames", "ages", "bumps", "strength", "activity", "action")
         }
         for _ in range(self.size):
             speed = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35)))) if rng.random() < 0.6 else 1.0
@@ -87,7 +88,7 @@ class Batches:
                 bumps,
                 strength,
                 crop.activity,
-                ARCHETYPES.index(crop.archetype),
+                KINDS.index(crop.action),
             )
             for key, value in zip(parts, row, strict=True):
                 parts[key].append(value)
@@ -101,14 +102,14 @@ def losses(module: SyncTrainer, batch: dict[str, Tensor], bf16: bool) -> dict[st
         feat, logits = module.encoder(batch["frames"], batch["ages"])
         hidden = torch.relu(feat)
         strength, activity = module.strength(hidden).flatten(1), module.activity(hidden).flatten(1)
-        kind = module.archetype(hidden.mean(1))
+        kind = module.action(hidden.mean(1))
     bumps = batch["bumps"]
     event = functional.binary_cross_entropy_with_logits(logits.float(), bumps, weight=1.0 + 4.0 * bumps)
     strength_loss = (bumps * (strength.float().sigmoid() - batch["strength"]).square()).sum() / (
         bumps.sum() + 1.0
     )
     activity_loss = (activity.float().sigmoid() - batch["activity"]).square().mean()
-    kind_loss = functional.cross_entropy(kind.float(), batch["archetype"])
+    kind_loss = functional.cross_entropy(kind.float(), batch["action"])
     total = event + 0.1 * strength_loss + 0.1 * activity_loss + 0.02 * kind_loss
     return {
         "loss": total,
@@ -134,12 +135,12 @@ def event_curves(encoder: SyncEncoder, pool: Pool) -> list[NDArray[np.float32]]:
     return curves
 
 
-def f1_by_archetype(found: list[NDArray[np.float64]], pool: Pool, tolerance_s: float) -> dict[str, float]:
-    """Mean onset F1 per archetype, and `mean` over all scenes that have events."""
+def f1_by_action(found: list[NDArray[np.float64]], pool: Pool, tolerance_s: float) -> dict[str, float]:
+    """Mean onset F1 per action, and `mean` over all films that have visible contacts."""
     rows: dict[str, list[float]] = {}
-    for times, scene in zip(found, pool.scenes, strict=True):
+    for times, scene in zip(found, pool.films, strict=True):
         value = onset_f1(times, scene["times"], tolerance_s)
-        rows.setdefault(str(scene["archetype"]), []).append(value)
+        rows.setdefault(str(scene["action"]), []).append(value)
         if len(scene["times"]):
             rows.setdefault("mean", []).append(value)
     return {k: float(np.mean(v)) for k, v in sorted(rows.items())}
@@ -152,16 +153,16 @@ def report(encoder: SyncEncoder, pool: Pool) -> dict:
     curves, best = event_curves(encoder, pool), (-1.0, 0.0)
     for threshold in np.arange(-4.0, 2.01, 0.25):
         found = [pick_peaks(c, threshold, MIN_GAP_S) for c in curves]
-        best = max(best, (f1_by_archetype(found, pool, 0.05)["mean"], float(threshold)))
+        best = max(best, (f1_by_action(found, pool, 0.05)["mean"], float(threshold)))
     found = [pick_peaks(c, best[1], MIN_GAP_S) for c in curves]
-    plain = [classical_onsets(pool.frames(i), s["timestamps"]) for i, s in enumerate(pool.scenes)]
+    plain = [classical_onsets(pool.frames(i), s["timestamps"]) for i, s in enumerate(pool.films)]
     return {
         "threshold": best[1],
         "min_gap_s": MIN_GAP_S,
-        "f1_50": f1_by_archetype(found, pool, 0.05),
-        "f1_100": f1_by_archetype(found, pool, 0.1),
-        "classical_f1_50": f1_by_archetype(plain, pool, 0.05),
-        "classical_f1_100": f1_by_archetype(plain, pool, 0.1),
+        "f1_50": f1_by_action(found, pool, 0.05),
+        "f1_100": f1_by_action(found, pool, 0.1),
+        "classical_f1_50": f1_by_action(plain, pool, 0.05),
+        "classical_f1_100": f1_by_action(plain, pool, 0.1),
     }
 
 
@@ -218,7 +219,7 @@ def run(args: argparse.Namespace) -> None:
 
     def validate(_: nn.Module) -> dict[str, float]:
         found = [pick_peaks(c, -1.0, MIN_GAP_S) for c in event_curves(module.encoder, held_out)]
-        return {"val_f1_50": f1_by_archetype(found, held_out, 0.05)["mean"]}
+        return {"val_f1_50": f1_by_action(found, held_out, 0.05)["mean"]}
 
     config = LoopConfig(
         args.steps, args.rate, warmup=100, average=0.998, save=args.save, minutes=args.minutes, seed=args.seed

@@ -1,11 +1,7 @@
 """Train nano's transformer by flow matching:
 ``python -m edgefoley.train.transformer --out runs/transformer``.
 
-Needs runs/codec, runs/text and runs/mixes with latents. Each example is a stretch of a mix: its latents, a
-caption in English or Chinese, the event curve of its scenes with errors added, and rows for the picture: in
-nano the picture speaks through names of classes, so a row is a blend of sentence vectors in which the right
-one weighs most. Each condition is dropped at times, so that every combination works and guidance has an
-unconditional branch.
+Needs runs/codec, runs/text and runs/school with latents; what it sees of a lesson is in ``train.examples``.
 """
 
 from __future__ import annotations
@@ -15,123 +11,14 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from edgefoley.models.transformer import NANO, Transformer
+from edgefoley.train.examples import Captioner, Examples
 from edgefoley.train.loop import LoopConfig, mark_done, train
-from edgefoley.train.sync_curve import degrade, draw_curve
-from edgefoley.train.text import load_encoder
-from edgefoley.train.words.concepts import Concept, caption, load_concepts
-
-LATENT_RATE = 50
-
-
-class Captioner:
-    """Text -> features by the frozen text encoder, in padded batches."""
-
-    def __init__(self, folder: Path, device: str) -> None:
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.no_padding()
-        self.encoder = load_encoder(folder).to(device)
-        self.device = device
-
-    @torch.no_grad()
-    def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """-> text_feat (B, T, D) and mask (B, T) bool."""
-        ids = [self.tokenizer.encode(text).ids for text in texts]
-        width = max(map(len, ids))
-        tokens = torch.tensor([row + [0] * (width - len(row)) for row in ids], device=self.device)
-        mask = torch.tensor(
-            [[1.0] * len(row) + [0.0] * (width - len(row)) for row in ids], device=self.device
-        )
-        return self.encoder(tokens, mask).float(), mask.bool()
-
-
-class Examples:
-    """``self(step)`` is a pure function of seed and step."""
-
-    def __init__(
-        self, mixes: Path, codec: Path, captioner: Captioner, batch: int, seed: int, last: bool
-    ) -> None:
-        paths = sorted(mixes.glob("latents_*.npy"))
-        if len(paths) < 2:
-            raise SystemExit(
-                f"fewer than two shards of latents in {mixes}: run python -m edgefoley.train.latents first"
-            )
-        chosen = paths[-1:] if last else paths[:-1]  # the last shard validates
-        self.latents = [np.load(p, mmap_mode="r") for p in chosen]
-        self.mixes: list[dict[str, Any]] = []
-        for path in chosen:
-            self.mixes += json.loads(
-                path.with_name(path.name.replace("latents", "mix")).with_suffix(".json").read_text()
-            )
-        self.per_shard = len(self.latents[0])
-        # The first component is loudness, but an eigenvector's sign is arbitrary.
-        self.loudness = (
-            1.0 if load_file(codec / "codec.safetensors")["encoder.synthesis"][0].sum() > 0 else -1.0
-        )
-        self.captioner, self.batch, self.seed = captioner, batch, seed
-        self.concepts = {c.id: c for c in load_concepts()}
-        everything = [c.phrases(lang)[0] for c in self.concepts.values() for lang in ("en", "zh")]
-        self.vectors = captioner(everything)[0][:, 0]
-
-    def visual(self, concept: Concept, rows: int, rng: np.random.Generator) -> Tensor:
-        """Rows (rows, D): a blend of sentence vectors, the concept's own with a random share."""
-        names = [concept.phrases(lang)[int(rng.integers(2))] for lang in ("en", "zh")]
-        own = self.captioner(names)[0][:, 0].mean(0)
-        share = float(rng.uniform(0.15, 0.95))
-        picks = rng.integers(0, len(self.vectors), (rows, 4))
-        weights = torch.from_numpy(rng.dirichlet(np.ones(4), rows).astype(np.float32)).to(own.device)
-        steady = torch.from_numpy(picks[:1].repeat(rows, 0)).to(own.device)
-        varied = torch.from_numpy(picks).to(own.device)
-        others = (self.vectors[torch.where(weights > 0.3, varied, steady)] * weights[..., None]).sum(1)
-        return share * own + (1 - share) * others
-
-    def __call__(self, step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([self.seed, step])
-        tokens = int(rng.choice([100, 150, 200, 250], p=[0.35, 0.25, 0.15, 0.25]))
-        size, rows = 2 * tokens, max(1, -(-tokens * 2 // 25))
-        latents, texts, visuals, syncs, flags = [], [], [], [], []
-        for _ in range(max(1, round(self.batch * 250 / tokens))):
-            index = int(rng.integers(len(self.mixes)))
-            mix = self.mixes[index]
-            concepts = [self.concepts[c] for c in mix["concepts"]]
-            language = "en" if rng.random() < 0.5 else "zh"
-            drop = rng.random()
-            texts.append(
-                "" if drop < 0.15 else caption(concepts, language, rng, int(rng.choice([0, 1, 1, 2])))
-            )
-            picture = bool(mix["scenes"]) and rng.random() > 0.22
-            whole = self.latents[index // self.per_shard][index % self.per_shard]
-            begins = 2 * rng.integers(0, (500 - size) // 2 + 1, 1 if picture else 6)
-            # Words alone ask for a sound: without a picture to explain a silence, take the fullest stretch.
-            begin = int(max(begins, key=lambda b: self.loudness * float(whole[0, b : b + size].mean())))
-            latents.append(whole[:, begin : begin + size].astype(np.float32))
-            curve = np.zeros((tokens, NANO.sync_dim), np.float32)
-            if picture:
-                times, strengths = np.array(mix["events"], dtype=np.float64).reshape(-1, 2).T
-                activity = np.array(mix["activity"], dtype=np.float32)
-                at = begin / LATENT_RATE
-                inside = (times >= at) & (times < at + tokens / 25)
-                noisy = degrade(times[inside] - at, strengths[inside], tokens / 25, rng)
-                curve = draw_curve(*noisy, activity[begin : begin + size], tokens)
-            see = picture and rng.random() < (0.9 if not texts[-1] else 0.6)
-            visuals.append(self.visual(concepts[0], rows, rng) if see else torch.zeros(rows, NANO.visual_dim))
-            syncs.append(curve)
-            flags.append((float(see), float(picture)))
-        text, mask = self.captioner(texts)
-        device = text.device
-        return {
-            "latents": torch.from_numpy(np.stack(latents)).to(device), "text": text, "mask": mask,
-            "visual": torch.stack([v.to(device) for v in visuals]),
-            "sync": torch.from_numpy(np.stack(syncs)).to(device), "flags": torch.tensor(flags, device=device),
-        }  # fmt: skip
 
 
 def channel_weights(codec: Path) -> Tensor:
@@ -173,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds codec, text, mixes and sync")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds codec, text and school")
     parser.add_argument("--out", type=Path, default=Path("runs/transformer"))
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument(
@@ -186,7 +73,7 @@ def main() -> None:
     args = parser.parse_args()
     captioner = Captioner(args.runs / "text", args.device)
     make: Callable[[int, bool], Examples] = lambda seed, last: Examples(  # noqa: E731
-        args.runs / "mixes", args.runs / "codec", captioner, args.batch, seed, last
+        args.runs / "school", args.runs / "codec", captioner, args.batch, seed, last
     )
     examples, held_out = make(1, False), make(2, True)
     torch.manual_seed(0)

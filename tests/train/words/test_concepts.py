@@ -1,23 +1,22 @@
-"""The concept table keeps its rules, and captions are a pure function of their draws."""
+"""The concept table keeps its rules, and phrases kept for evaluation are in no training text."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from edgefoley.train.scenes.truth import ACTIONS, MATERIALS
 from edgefoley.train.words.concepts import (
     KINDS,
     LANGUAGES,
-    NEGATIVE_PHRASES,
-    Concept,
     ConceptTableError,
-    caption,
+    held_phrases,
     load_concepts,
     parse_concepts,
+    parse_held,
 )
 
-HEADER = "id\tkind\tlabels\ten\tzh\n"
-ROW = "dog\tvocal\tdog bark\ta|b|c|d\t甲|乙|丙|丁\n"
+HEADER = "id\tkind\tlabels\tactions\tstriker\tstruck\ten\tzh\n"
+ROW = "dog\tvocal\tdog bark\tvocal\t\twood\ta|b|c|d\t甲|乙|丙|丁\n"
 MANIFEST = Path("/work/shared/data/sfx/manifest.tsv")
 
 
@@ -51,11 +50,14 @@ def test_labels_exist_among_the_recordings() -> None:
     ("rows", "told"),
     [
         (ROW + ROW, "twice"),
-        (ROW.replace("vocal", "noise"), "unknown"),
+        (ROW.replace("vocal", "noise", 1), "unknown"),
+        (ROW.replace("bark\tvocal", "bark\tbarking"), "actions 'barking'"),
+        (ROW.replace("\twood", "\ttimber"), "struck 'timber'"),
         (ROW.replace("|d\t", "\t"), "needs 4"),
         (ROW.replace("a|b", "a||b"), "empty"),
         (ROW.replace("a|b", "a|a"), "repeats"),
         (ROW.replace("\tdog bark", ""), "cells"),
+        (ROW.replace("bark\tvocal\t", "bark\t\t"), "empty"),
         (ROW.replace("dog\t", "dog bark!\t", 1), "letters"),
     ],
 )
@@ -69,34 +71,37 @@ def test_missing_header_is_named() -> None:
         parse_concepts(ROW)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("level", [0, 1, 2])
-def test_caption_depends_only_on_its_draws(language: str, level: int) -> None:
-    concepts = load_concepts()[:3]
-    drawn = [caption(concepts, language, np.random.default_rng(seed), level) for seed in range(20)]
-    again = [caption(concepts, language, np.random.default_rng(seed), level) for seed in range(20)]
-    assert drawn == again
-    assert len(set(drawn)) > 5
-    assert all(_is_chinese(text) == (language == "zh") for text in drawn)
+def test_actions_and_materials_come_from_the_scenes_vocabulary() -> None:
+    concepts = load_concepts()
+    assert all(concept.actions and set(concept.actions) <= set(ACTIONS) for concept in concepts)
+    assert all({*concept.striker, *concept.struck} <= set(MATERIALS) for concept in concepts)
+    assert {action for concept in concepts for action in concept.actions} == set(ACTIONS)
+    assert sum(bool(concept.struck) for concept in concepts) >= 80
 
 
-def test_caption_names_every_concept() -> None:
-    table = parse_concepts(HEADER + ROW + ROW.replace("dog\t", "cow\t", 1).replace("a|b|c|d", "e|f|g|h"))
-    for seed in range(20):
-        bare = caption(table, "en", np.random.default_rng(seed), 0)
-        assert bare[0] in "ab"
-        assert bare[-1] in "ef"
+def test_phrases_are_many_and_of_one_concept() -> None:
+    owner: dict[tuple[str, str], str] = {}
+    for concept in load_concepts():
+        for language in LANGUAGES:
+            assert len(concept.phrases(language)) >= 16, concept.id
+            for phrase in concept.phrases(language):
+                assert owner.setdefault((language, phrase.lower()), concept.id) == concept.id, phrase
+    assert all(phrase.isascii() for concept in load_concepts() for phrase in concept.en)
 
 
-@pytest.mark.parametrize(
-    ("count", "language", "level", "told"),
-    [(0, "en", 0, "1 to 3"), (4, "en", 0, "1 to 3"), (1, "fr", 0, "language"), (1, "en", 3, "level")],
-)
-def test_caption_refuses_nonsense(count: int, language: str, level: int, told: str) -> None:
-    one = Concept("dog", "vocal", ("dog bark",), ("a", "b", "c", "d"), ("甲", "乙", "丙", "丁"))
-    with pytest.raises(ValueError, match=told):
-        caption([one] * count, language, np.random.default_rng(0), level)
+def test_held_phrases_cover_every_concept_and_are_no_training_phrases() -> None:
+    held = held_phrases()
+    ids = {concept.id for concept in load_concepts()}
+    assert {name for name, _, _ in held} == ids
+    assert {(name, language) for name, language, _ in held} == {(n, lang) for n in ids for lang in LANGUAGES}
+    trained = {p.lower() for concept in load_concepts() for p in (*concept.en, *concept.zh)}
+    assert not trained & {text.lower() for _, _, text in held}
+    assert all(_is_chinese(text) == (language == "zh") for _, language, text in held)
 
 
-def test_negative_phrases_exist_in_both_languages() -> None:
-    assert all(len(NEGATIVE_PHRASES[language]) >= 4 for language in LANGUAGES)
+def test_broken_held_phrases_are_named() -> None:
+    assert parse_held("id\ten1\tzh1\ndog\ta dog\t狗") == (("dog", "en", "a dog"), ("dog", "zh", "狗"))
+    with pytest.raises(ConceptTableError, match="columns"):
+        parse_held("id\tfr1\ndog\tchien")
+    with pytest.raises(ConceptTableError, match="line 2"):
+        parse_held("id\ten1\tzh1\ndog\ta dog\t ")

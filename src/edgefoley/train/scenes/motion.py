@@ -18,12 +18,14 @@ MIN_GAP_S = 0.08  # two contacts closer than this are one sound to the onset mea
 
 
 @dataclass(frozen=True)
-class Event:
-    """One sounding instant: time in seconds, strength in 0..1, and the kind of action that made it."""
+class Mark:
+    """One sounding instant of a drawn action: time in seconds, strength in 0..1, and where: (x, y) in the
+    action's own units at that instant.
+    """
 
     time_s: float
     strength: float
-    kind: str
+    spot: tuple[float, float] = (0.0, 0.0)
 
 
 def smoothstep(x: float) -> float:

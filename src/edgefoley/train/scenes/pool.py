@@ -1,28 +1,35 @@
-"""A pool of rendered scenes on disk: shards of uint8 frames (memory-mapped) with timestamps and events.
+"""A pool of rendered films on disk: shards of JPEG frames (one file of bytes) and a JSON of all else.
 
-Shard i holds scenes of seeds `first + i * per_shard ...`; a shard is written whole or not at all, so an
-interrupted render continues. `Pool.crop` cuts, resamples in time and lays a stretch on the sync grid.
+A shard is written whole or not at all, so an interrupted render continues, and its bytes depend on its
+arguments alone. `Pool.crop` cuts, resamples in time and lays a stretch on the sync grid in gray, decoding
+only the frames that it needs; `Pool.pictures` gives them in colour.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefoley.train.scenes.flat import ACTIVITY_RATE, RENDERER_VERSION, grid_index, render_scene
+from edgefoley.train.scenes.clock import grid_index
+from edgefoley.train.scenes.film import QUIET, RENDERER_VERSION, film
+from edgefoley.train.scenes.truth import ACTIVITY_RATE, Contact, Film, Source, Truth
 
 SYNC_RATE, EVENT_RATE = 25, 50
+QUALITY: Final = 90
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A stretch on the grid: frames (S, h, w) uint8, ages (S,) s, event times (E,) s and strengths (E,),
-    activity (2S,).
+    """A stretch on the grid: gray frames (S, h, w) uint8, ages (S,) s, times (E,) s and strengths (E,) of the
+    visible contacts, activity (2S,) of the loudest visible source, the film's action.
     """
 
     frames: NDArray[np.uint8]
@@ -30,45 +37,74 @@ class Crop:
     times: NDArray[np.float64]
     strengths: NDArray[np.float64]
     activity: NDArray[np.float32]
-    archetype: str
+    action: str
 
 
-def render_shard(folder: Path, index: int, first_seed: int, count: int, seconds: float) -> None:
-    """Render scenes first_seed .. first_seed + count - 1 into shard `index` unless it is there already."""
+def encode(frames: NDArray[np.uint8]) -> list[bytes]:
+    """Each picture of (F, h, w, 3) RGB as JPEG; a frame like the one before it as b""."""
+    out: list[bytes] = []
+    for i, frame in enumerate(frames):
+        if i and np.array_equal(frame, frames[i - 1]):
+            out.append(b"")
+            continue
+        coded = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+        out.append(coded.tobytes())
+    return out
+
+
+def _record(seed: int, drawn: Film, start: int, coded: list[bytes]) -> dict[str, Any]:
+    """The JSON of one film whose frames start at byte `start`: `at` holds each frame's offset and length."""
+    at: list[tuple[int, int]] = []
+    for data in coded:
+        at.append((start, len(data)) if data else at[-1])
+        start += len(data)
+    contacts = [
+        [c.time_s, c.strength, c.source, *c.place, c.distance_m, c.impulse_ns] for c in drawn.truth.contacts
+    ]
+    return {
+        "seed": seed,
+        "action": drawn.look["action"],
+        "look": drawn.look,
+        "timestamps": drawn.timestamps.tolist(),
+        "at": at,
+        "sources": [asdict(source) for source in drawn.truth.sources],
+        "contacts": [[None if v != v else v for v in row] for row in contacts],  # JSON has no nan
+        "activity": [np.round(row.astype(float), 3).tolist() for row in drawn.truth.activity],
+    }
+
+
+def render_shard(
+    folder: Path, index: int, first_seed: int, count: int, seconds: float, size: int = 112
+) -> None:
+    """Render films first_seed .. first_seed + count - 1 into shard `index` unless it is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     meta_path = folder / f"shard_{index:03d}.json"
     if meta_path.exists() and json.loads(meta_path.read_text())["renderer"] == RENDERER_VERSION:
         return
-    scenes = [render_scene(first_seed + i, seconds) for i in range(count)]
-    frames_path = folder / f"shard_{index:03d}.npy"
-    with (part := frames_path.with_suffix(".part")).open("wb") as file:
-        np.save(file, np.concatenate([s.frames for s in scenes]))
+    frames_path = meta_path.with_suffix(".jpegs")
+    records, position = [], 0
+    with (part := frames_path.with_suffix(".jpegs.part")).open("wb") as file:
+        for seed in range(first_seed, first_seed + count):
+            drawn = film(seed, seconds, size=size)
+            coded = encode(drawn.frames)
+            records.append(_record(seed, drawn, position, coded))
+            position += file.write(b"".join(coded))
     os.replace(part, frames_path)
-    meta = {
-        "renderer": RENDERER_VERSION,
-        "seconds": seconds,
-        "scenes": [
-            {
-                "seed": first_seed + i,
-                "archetype": s.archetype,
-                "timestamps": s.timestamps.tolist(),
-                "times": [e.time_s for e in s.events],
-                "strengths": [e.strength for e in s.events],
-                "activity": np.round(s.activity, 3).astype(float).tolist(),
-            }
-            for i, s in enumerate(scenes)
-        ],
-    }
+    meta = {"renderer": RENDERER_VERSION, "seconds": seconds, "size": size, "films": records}
     (part := meta_path.with_suffix(".json.part")).write_text(json.dumps(meta))
     os.replace(part, meta_path)
 
 
 class Pool:
-    """Every whole shard of a folder. `len` is the number of scenes; scene i is read through a memory map."""
+    """Every whole shard of a folder. `len` is the number of films; `films[i]` is the record of film i, with
+    its seed, action, look, timestamps (F,), and the visible contacts' times and strengths (E,). Frames are
+    read through a memory map. Raises FileNotFoundError for a folder without shards and ValueError for
+    shards of another renderer, or of several lengths."""
 
     def __init__(self, folder: Path) -> None:
-        self.scenes: list[dict] = []
-        self._frames: list[NDArray[np.uint8]] = []
+        self.films: list[dict[str, Any]] = []
+        self._bytes: list[NDArray[np.uint8]] = []
+        lengths: set[float] = set()
         for path in sorted(folder.glob("shard_*.json")):
             meta = json.loads(path.read_text())
             if meta["renderer"] != RENDERER_VERSION:
@@ -76,33 +112,88 @@ class Pool:
                     f"{path} was drawn by renderer {meta['renderer']}, this is {RENDERER_VERSION}; "
                     f"delete {folder} and render again"
                 )
-            frames = np.load(path.with_suffix(".npy"), mmap_mode="r")
-            start = 0
-            for scene in meta["scenes"]:
-                stop = start + len(scene["timestamps"])
-                self.scenes.append(
-                    {k: v if isinstance(v, str | int) else np.array(v) for k, v in scene.items()}
-                )
-                self._frames.append(frames[start:stop])
-                start = stop
-            self.seconds = float(meta["seconds"])
-        if not self.scenes:
+            data = np.memmap(path.with_suffix(".jpegs"), np.uint8, "r")
+            lengths.add(float(meta["seconds"]))
+            for record in meta["films"]:
+                self.films.append(_unpacked(record, float(meta["seconds"])))
+                self._bytes.append(data)
+        if not self.films:
             raise FileNotFoundError(f"no shards in {folder}; render them first (edgefoley.train.sync does)")
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{folder} mixes films of {sorted(lengths)} s; render each length to its own folder"
+            )
+        self.seconds = lengths.pop()
 
     def __len__(self) -> int:
-        return len(self.scenes)
+        return len(self.films)
+
+    def truth(self, index: int) -> Truth:
+        """The truth of film `index`; its activity is rounded to thousandths."""
+        found: Truth = self.films[index]["truth"]
+        return found
+
+    def _decoded(self, index: int, picked: NDArray[np.int64], flag: int) -> list[NDArray[np.uint8]]:
+        data, at = self._bytes[index], self.films[index]["at"]
+        seen: dict[int, NDArray[np.uint8]] = {}
+        for start, length in at[picked]:
+            if start not in seen:
+                seen[int(start)] = np.asarray(cv2.imdecode(data[start : start + length], flag), np.uint8)
+        return [seen[int(start)] for start in at[picked, 0]]
 
     def frames(self, index: int) -> NDArray[np.uint8]:
-        """The decoded frames (F, h, w) of scene `index`, at its timestamps."""
-        return self._frames[index]
+        """The gray frames (F, h, w) of film `index`, at its timestamps."""
+        every = np.arange(len(self.films[index]["at"]))
+        return np.stack(self._decoded(index, every, cv2.IMREAD_GRAYSCALE))
+
+    def pictures(self, index: int, picked: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Frames `picked` (N,) of film `index` in colour: (N, h, w, 3) RGB."""
+        return np.stack(self._decoded(index, picked, cv2.IMREAD_COLOR))[..., ::-1]
 
     def crop(self, index: int, start_s: float, count: int, speed: float = 1.0) -> Crop:
-        """`count` grid frames of scene `index` from start_s (scene time) on, played `speed` times as fast."""
-        scene = self.scenes[index]
-        picked, ages = grid_index((scene["timestamps"] - start_s) / speed, count, SYNC_RATE)
-        times = (scene["times"] - start_s) / speed
+        """`count` grid frames of film `index` from start_s (film time) on, played `speed` times as fast."""
+        record = self.films[index]
+        picked, ages = grid_index((record["timestamps"] - start_s) / speed, count, SYNC_RATE)
+        times = (record["times"] - start_s) / speed
         keep = (times >= 0) & (times < count / SYNC_RATE)
         at = (start_s + np.arange(2 * count) / EVENT_RATE * speed) * ACTIVITY_RATE
-        activity = np.interp(at, np.arange(len(scene["activity"])), scene["activity"]).astype(np.float32)
-        frames = np.asarray(self._frames[index][picked])
-        return Crop(frames, ages, times[keep], scene["strengths"][keep], activity, scene["archetype"])
+        activity = np.interp(at, np.arange(len(record["activity"])), record["activity"]).astype(np.float32)
+        frames = np.stack(self._decoded(index, picked, cv2.IMREAD_GRAYSCALE))
+        return Crop(frames, ages, times[keep], record["strengths"][keep], activity, record["action"])
+
+
+def _unpacked(record: dict[str, Any], seconds: float) -> dict[str, Any]:
+    sources = tuple(Source(**source) for source in record["sources"])
+    contacts = tuple(
+        Contact(t, s, k, (x, y), distance, math.nan if impulse is None else impulse)
+        for t, s, k, x, y, distance, impulse in record["contacts"]
+    )
+    count = math.ceil(seconds * ACTIVITY_RATE)
+    activity = np.array(record["activity"], np.float32).reshape(len(sources), count)
+    seen = [c for c in contacts if c.visible]
+    return {
+        "seed": record["seed"],
+        "action": record["action"],
+        "look": record["look"],
+        "timestamps": np.array(record["timestamps"]),
+        "at": np.array(record["at"], np.int64),
+        "truth": Truth(sources, contacts, activity, seconds),
+        "times": np.array([c.time_s for c in seen], np.float64),
+        "strengths": np.array([c.strength for c in seen], np.float64),
+        "activity": _visible_activity(sources, contacts, activity),
+    }
+
+
+def _visible_activity(
+    sources: tuple[Source, ...], contacts: tuple[Contact, ...], activity: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The loudest of what can be seen: no ambience, no source whose contacts are all outside."""
+    rows = [np.zeros(activity.shape[1], np.float32)]
+    for k, source in enumerate(sources):
+        mine = [c.visible for c in contacts if c.source == k]
+        if source.action != "ambience" and (not mine or any(mine)):
+            rows.append(activity[k])
+    return np.max(rows, axis=0)
+
+
+__all__ = ["EVENT_RATE", "QUIET", "SYNC_RATE", "Crop", "Pool", "encode", "render_shard"]

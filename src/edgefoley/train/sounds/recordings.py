@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
+from scipy.fft import next_fast_len
 
 from edgefoley.timeline import SAMPLE_RATE
 
@@ -32,6 +33,7 @@ class Recording:
     held_out: bool
     start: int
     length: int
+    gain_db: float = 0.0  # what levelling added to the file's own level
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,29 @@ def high_pass(wave: npt.NDArray[np.float32], corner: float = 30.0) -> npt.NDArra
     heard."""
     if not len(wave):
         return wave
-    size = len(wave) + SAMPLE_RATE // 10  # silence after the end, so that the filter does not wrap around
+    # Silence after the end, so that the filter does not wrap around; a length of small factors is transformed
+    # twenty times as fast as a prime one.
+    size = next_fast_len(len(wave) + SAMPLE_RATE // 10, real=True)
     frequency = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     gain = 1 / np.sqrt(1 + (corner / np.maximum(frequency, 1e-3)) ** 8)
     return np.fft.irfft(np.fft.rfft(wave, size) * gain, size)[: len(wave)].astype(np.float32)
 
 
-def is_held_out(group: str, share: float = 0.12) -> bool:
+def levelled(wave: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int16], float]:
+    """Without rumble, and with a peak of 0.9 so that int16 keeps quiet recordings; also the gain in dB."""
+    wave = high_pass(wave)
+    peak = float(np.abs(wave).max()) if len(wave) else 0.0
+    gain = 0.9 / peak if peak > 0 else 1.0
+    return (wave * (gain * 32767)).astype(np.int16), float(20 * np.log10(gain))
+
+
+def read_manifest(folder: Path) -> list[dict[str, str]]:
+    """Rows of a folder's manifest.tsv."""
+    with (folder / "manifest.tsv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def is_held_out(group: str, share: float = 0.15) -> bool:
     """A stable split by the group's name."""
     return zlib.crc32(group.encode()) % 1000 < 1000 * share
 
@@ -84,19 +102,15 @@ def is_held_out(group: str, share: float = 0.12) -> bool:
 def load_pool(source: Path, cache: Path) -> Pool:
     """Decode ``source`` (a folder with manifest.tsv) into ``cache``, or open it again from there."""
     cache.mkdir(parents=True, exist_ok=True)
-    with (source / "manifest.tsv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows = read_manifest(source)
     lengths_file, data_file = cache / "lengths.npy", cache / "samples.i16"
     if not lengths_file.exists():
         lengths = []
         with data_file.open("wb") as out:
             for row in rows:
-                wave = high_pass(decode_mono(source / row["path"]))
-                peak = float(np.abs(wave).max()) if len(wave) else 0.0
-                if peak > 0:  # one level for all: half scale peak, so that int16 keeps quiet recordings
-                    wave = wave * (0.9 / peak)
-                out.write((wave * 32767).astype(np.int16).tobytes())
-                lengths.append(len(wave))
+                samples, _ = levelled(decode_mono(source / row["path"]))
+                out.write(samples.tobytes())
+                lengths.append(len(samples))
         np.save(lengths_file, np.array(lengths, dtype=np.int64))
     lengths = np.load(lengths_file).tolist()
     if len(lengths) != len(rows):
@@ -117,5 +131,4 @@ def load_pool(source: Path, cache: Path) -> Pool:
         )
         for row, start, length in zip(rows, starts, lengths, strict=False)
     )
-    samples = np.memmap(data_file, dtype=np.int16, mode="r")
-    return Pool(samples, recordings)
+    return Pool(np.memmap(data_file, dtype=np.int16, mode="r"), recordings)

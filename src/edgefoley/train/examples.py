@@ -1,0 +1,156 @@
+"""What the transformer sees of a lesson: latents, a caption, rows for the picture, and the event curve.
+
+In nano the picture speaks through names of classes, so a row is a blend of sentence vectors in which the
+right one weighs most. The event curve is drawn from the lesson's true events with the errors of a good but
+fallible sync encoder. Each condition is dropped at times, so that every combination works and guidance has
+an unconditional branch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from edgefoley.models.transformer import NANO
+from edgefoley.train.school.lessons import Lesson
+from edgefoley.train.sync_curve import degrade, draw_curve
+from edgefoley.train.text import load_encoder
+from edgefoley.train.words.captions import caption
+from edgefoley.train.words.concepts import load_concepts
+
+LATENT_RATE = 50
+NO_WORDS = 0.15  # share of examples without a caption
+WORDS_ALONE = 0.22  # share of pictured lessons that are shown without their picture
+STRETCHES = {100: 0.35, 150: 0.25, 200: 0.15, 250: 0.25}  # tokens -> share
+
+
+class Captioner:
+    """Text -> features by the frozen text encoder, in padded batches."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.encoder = load_encoder(folder).to(device)
+        self.device = device
+
+    @torch.no_grad()
+    def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """-> text_feat (B, T, D) and mask (B, T) bool."""
+        ids = [self.tokenizer.encode(text).ids for text in texts]
+        width = max(map(len, ids))
+        tokens = torch.tensor([row + [0] * (width - len(row)) for row in ids], device=self.device)
+        mask = torch.tensor(
+            [[1.0] * len(row) + [0.0] * (width - len(row)) for row in ids], device=self.device
+        )
+        return self.encoder(tokens, mask).float(), mask.bool()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example before batching: latents (D, 2 tokens); its caption; visual (rows, D) or None when the
+    picture is not shown; sync (tokens, sync_dim); timed: whether the event curve is shown."""
+
+    latents: np.ndarray
+    text: str
+    visual: Tensor | None
+    sync: np.ndarray
+    timed: bool
+
+
+class Examples:
+    """``self(step)`` is a pure function of seed and step."""
+
+    def __init__(
+        self, school: Path, codec: Path, captioner: Captioner, batch: int, seed: int, last: bool
+    ) -> None:
+        paths = sorted(school.glob("latents_*.npy"))
+        if len(paths) < 2:
+            raise SystemExit(
+                f"fewer than two shards of latents in {school}: run edgefoley train make-data first"
+            )
+        chosen = paths[-1:] if last else paths[:-1]  # the last shard validates
+        self.latents = [np.load(p, mmap_mode="r") for p in chosen]
+        self.lessons: list[Lesson] = []
+        for path in chosen:
+            rows = json.loads(
+                path.with_name(path.name.replace("latents", "lessons")).with_suffix(".json").read_text()
+            )
+            self.lessons += [
+                Lesson.from_json({k: v for k, v in row.items() if k != "captions"}) for row in rows
+            ]
+        self.per_shard = len(self.latents[0])
+        # The first component is loudness, but an eigenvector's sign is arbitrary.
+        self.loudness = (
+            1.0 if load_file(codec / "codec.safetensors")["encoder.synthesis"][0].sum() > 0 else -1.0
+        )
+        self.captioner, self.batch, self.seed = captioner, batch, seed
+        self.concepts = {c.id: c for c in load_concepts()}
+        everything = [c.phrases(lang)[0] for c in self.concepts.values() for lang in ("en", "zh")]
+        self.vectors = captioner(everything)[0][:, 0]
+
+    def visual(self, concept: str, rows: int, rng: np.random.Generator) -> Tensor:
+        """Rows (rows, D): a blend of sentence vectors, the concept's own with a random share."""
+        phrases = self.concepts[concept].phrases
+        names = [phrases(lang)[int(rng.integers(2))] for lang in ("en", "zh")]
+        own = self.captioner(names)[0][:, 0].mean(0)
+        share = float(rng.uniform(0.15, 0.95))
+        picks = rng.integers(0, len(self.vectors), (rows, 4))
+        weights = torch.from_numpy(rng.dirichlet(np.ones(4), rows).astype(np.float32)).to(own.device)
+        steady = torch.from_numpy(picks[:1].repeat(rows, 0)).to(own.device)
+        varied = torch.from_numpy(picks).to(own.device)
+        others = (self.vectors[torch.where(weights > 0.3, varied, steady)] * weights[..., None]).sum(1)
+        return share * own + (1 - share) * others
+
+    def example(self, tokens: int, rng: np.random.Generator) -> Row:
+        """A stretch of a random lesson."""
+        size, index = 2 * tokens, int(rng.integers(len(self.lessons)))
+        lesson = self.lessons[index]
+        picture = lesson.film_seed is not None and rng.random() > WORDS_ALONE
+        text = ""
+        if rng.random() > NO_WORDS:
+            level = int(rng.choice([0, 1, 1, 2]))
+            language = "en" if rng.random() < 0.5 else "zh"
+            alone = level > 0 and rng.random() < (0.1 if picture else 0.3)
+            text = caption(lesson.facts(), language, level, rng, sound_only=alone)
+        whole = self.latents[index // self.per_shard][index % self.per_shard]
+        latest = (whole.shape[1] - size) // 2
+        begins = 2 * rng.integers(0, latest + 1, 1 if picture else 6)
+        # Words alone ask for a sound: without a picture to explain a silence, take the fullest stretch.
+        begin = int(max(begins, key=lambda b: self.loudness * float(whole[0, b : b + size].mean())))
+        curve = np.zeros((tokens, NANO.sync_dim), np.float32)
+        if picture:
+            times, strengths = np.array(lesson.events, dtype=np.float64).reshape(-1, 2).T
+            at = begin / LATENT_RATE
+            inside = (times >= at) & (times < at + tokens / 25)
+            noisy = degrade(times[inside] - at, strengths[inside], tokens / 25, rng)
+            activity = np.array(lesson.activity, dtype=np.float32)
+            curve = draw_curve(*noisy, activity[begin : begin + size], tokens)
+        seen = [voice.concept for voice in lesson.voices if voice.role == "seen"]
+        visual = None
+        if picture and seen and rng.random() < (0.9 if not text else 0.6):
+            visual = self.visual(seen[0], max(1, -(-tokens * 2 // 25)), rng)
+        return Row(whole[:, begin : begin + size].astype(np.float32), text, visual, curve, picture)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([self.seed, step])
+        tokens = int(rng.choice(list(STRETCHES), p=list(STRETCHES.values())))
+        rows = [self.example(tokens, rng) for _ in range(max(1, round(self.batch * 250 / tokens)))]
+        text, mask = self.captioner([row.text for row in rows])
+        device = text.device
+        nothing = torch.zeros(max(1, -(-tokens * 2 // 25)), NANO.visual_dim, device=device)
+        flags = [(float(row.visual is not None), float(row.timed)) for row in rows]
+        return {
+            "latents": torch.from_numpy(np.stack([row.latents for row in rows])).to(device),
+            "text": text,
+            "mask": mask,
+            "visual": torch.stack([nothing if row.visual is None else row.visual for row in rows]),
+            "sync": torch.from_numpy(np.stack([row.sync for row in rows])).to(device),
+            "flags": torch.tensor(flags, device=device),
+        }

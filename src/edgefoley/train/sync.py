@@ -1,7 +1,7 @@
 """Train the sync encoder on rendered scenes: `python -m edgefoley.train.sync --out runs/sync [--steps N]
 [--resume]`.
 
-Renders a pool once (runs/sync/pool, runs/sync/val), then fits event logits (binary cross-entropy against a
+Learns from the films of `edgefoley train make-data`, fits event logits (binary cross-entropy against a
 narrow Gaussian around each event on the 50 Hz grid) with three heads that exist in training only: strength,
 activity and action. Writes sync.safetensors (encoder only, moving average of the weights) and sync.json.
 """
@@ -206,9 +206,7 @@ def run(args: argparse.Namespace) -> None:
     if (folder / "last.pt").exists() and not args.resume:
         raise SystemExit(f"{folder}/last.pt exists: add --resume to continue it, or choose another --out")
     render_shard(folder / "val", 0, VALIDATION_SEED, args.validation, args.seconds)
-    for i in range(args.shards):
-        render_shard(folder / "pool", i, i * args.per_shard, args.per_shard, args.seconds)
-    pool, held_out = Pool(folder / "pool"), Pool(folder / "val")
+    pool, held_out = Pool(args.films), Pool(folder / "val")
     torch.manual_seed(args.seed)
     module = SyncTrainer(SyncConfig()).to(args.device)
     batches = Batches(pool, args.batch, args.frames, args.seed, args.device)
@@ -242,10 +240,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="crops per step")
     parser.add_argument("--frames", type=int, default=64, help="grid frames per crop")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
-    parser.add_argument("--shards", type=int, default=16)
-    parser.add_argument("--per-shard", type=int, default=100, help="scenes per shard")
-    parser.add_argument("--validation", type=int, default=120, help="held-out scenes")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of a scene")
+    parser.add_argument("--films", type=Path, default=Path("runs/school"), help="films of make-data")
+    parser.add_argument("--validation", type=int, default=160, help="held-out films, rendered into --out")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a held-out film")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (0: no limit)")
     parser.add_argument("--save", type=int, default=300, help="steps between checkpoints")
     parser.add_argument("--seed", type=int, default=0)

@@ -68,7 +68,7 @@ class BatchSizes:
     words besides."""
 
     pairs: int = 192
-    singles: float = 0.6
+    singles: float = 0.55
     words: int = 128
 
 
@@ -110,7 +110,7 @@ def teach(phrases: list[Phrase], out: Path, dim: int, old: Path | None) -> NDArr
     """The teachers' joint vectors (N, dim), unit length, turned onto the sentence vectors of the encoder in
     `old` where it is given, by the phrases that are not held out."""
     texts = [phrase.text for phrase in phrases]
-    written = np.array([phrase.kind != "composed" for phrase in phrases])
+    written = np.array([phrase.kind in ("written", "word") for phrase in phrases])
     some = [text for text, asked in zip(texts, written, strict=True) if asked]
     slow = np.zeros((len(phrases), TEACHERS["e5"]), np.float32)
     slow[written] = teacher_vectors("e5", some, out / "teacher")  # composed phrases would take many minutes
@@ -131,8 +131,8 @@ def teach(phrases: list[Phrase], out: Path, dim: int, old: Path | None) -> NDArr
 def prepare(
     out: Path, seed: int, config: TextConfig, sizes: CorpusSizes, old: Path | None = None
 ) -> tuple[Tokenizer, TextData, NDArray[np.float32]]:
-    """Corpus, tokenizer (written to `out`, or read from there if a run is resumed) and targets; also the projected teacher vectors, for
-    comparison."""
+    """Corpus, tokenizer (written to `out`, or read from there if a run is resumed) and targets; also the
+    projected teacher vectors, for comparison."""
     phrases = build_corpus(seed, sizes)
     teacher = teach(phrases, out, config.text_dim, old)
     if (out / "last.pt").exists():  # merges that tie come in any order, so a resumed run keeps its own
@@ -325,7 +325,7 @@ def run(
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train nano's English and Chinese text encoder.")
     parser.add_argument("--out", type=Path, default=Path("runs/text"), help="folder of the run")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long, to be resumed")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--seed", type=int, default=0)

@@ -39,11 +39,11 @@ def _drawn_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_whole_shard_is_not_drawn_again_and_is_deterministic(
     folder: Path, tmp_path: Path, _drawn_only: None
 ) -> None:
-    before = (folder / "shard_000.jpegs").stat().st_mtime_ns
+    before = (folder / "films_0000.jpegs").stat().st_mtime_ns
     render_shard(folder, 0, 50, 4, 2.0)
-    assert (folder / "shard_000.jpegs").stat().st_mtime_ns == before
+    assert (folder / "films_0000.jpegs").stat().st_mtime_ns == before
     render_shard(tmp_path, 1, 54, 2, 2.0)
-    for name in ("shard_001.jpegs", "shard_001.json"):
+    for name in ("films_0001.jpegs", "films_0001.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     assert not list(folder.glob("*.part"))
 
@@ -90,10 +90,10 @@ def test_activity_is_the_loudest_of_what_can_be_seen() -> None:
 
 
 def test_what_cannot_be_read_is_said(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no shards"):
+    with pytest.raises(FileNotFoundError, match="make-data"):
         Pool(tmp_path)
-    meta = json.loads((folder / "shard_001.json").read_text())
-    (tmp_path / "shard_000.jpegs").write_bytes((folder / "shard_001.jpegs").read_bytes())
-    (tmp_path / "shard_000.json").write_text(json.dumps({**meta, "renderer": -1}))
+    meta = json.loads((folder / "films_0001.json").read_text())
+    (tmp_path / "films_0000.jpegs").write_bytes((folder / "films_0001.jpegs").read_bytes())
+    (tmp_path / "films_0000.json").write_text(json.dumps({**meta, "renderer": -1}))
     with pytest.raises(ValueError, match="renderer -1"):
         Pool(tmp_path)

@@ -141,6 +141,11 @@ def test_what_is_heard_is_told_without_the_picture() -> None:
         english, chinese = (caption(facts, language, 2, rng, sound_only=True) for language in LANGUAGES)
         assert not re.search(r"\b(screen|video|clip|scene|picture)\b", english.lower()), english
         assert not any(word in chinese for word in ("画面", "视频", "镜头")), chinese
+        short = [caption(facts, language, 1, rng, sound_only=True) for language in LANGUAGES]
+        assert short[0].startswith("the sound of ")
+        assert all(
+            part.endswith(("声", "声音", "叫", "鸣", "响")) for part in re.split("，还有|，伴着|，", short[1])
+        )
 
 
 def test_unknown_facts_are_not_told() -> None:

@@ -1,5 +1,7 @@
 """What the text encoder is taught, its targets, its tokenizer's rare characters and its users' errors."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -46,13 +48,32 @@ def test_development_phrases_are_part_of_no_training_text() -> None:
     assert not held & {text.lower() for _, _, text in held_phrases()}
 
 
-def test_refused_sounds_are_not_named(corpus: list[Phrase]) -> None:
-    order = {concept.id: index for index, concept in enumerate(load_concepts())}
-    refusals = [p for p in build_corpus(0, CorpusSizes(700, 0)) if " without " in p.text and p.concepts]
-    assert len(refusals) > 20
-    for phrase in refusals:
-        if "without thunder" in phrase.text:
-            assert order["thunder"] not in phrase.concepts
+def test_a_refused_sound_is_not_among_the_concepts(corpus: list[Phrase]) -> None:
+    refusing = [p for p in corpus if p.kind == "refusing"]
+    assert {p.language for p in refusing} == {"en", "zh"}
+    owner = {noun: index for index, c in enumerate(load_concepts()) for noun in (*c.en[:2], *c.zh[:2])}
+    seen = 0
+    for phrase in refusing:
+        assert len(phrase.concepts) == 1
+        for pattern in (r" without (?!any )(.+)$", r" but no (.+)$", r"但没有(.+)$", r"，不带(.+)$"):
+            if (match := re.search(pattern, phrase.text)) and match[1] in owner:
+                assert owner[match[1]] != phrase.concepts[0], phrase
+                seen += 1
+    assert seen > 10
+
+
+def test_a_refused_sound_does_not_pull() -> None:
+    """Vectors of refusing phrases that point at the refused concept must not move the target."""
+    rng = np.random.default_rng(0)
+    phrases = [
+        Phrase(f"{c}{n}", lang, (c,), str(c)) for c in range(4) for lang in ("en", "zh") for n in range(3)
+    ]
+    phrases += [Phrase("0 without 1", "en", (0,), "0", kind="refusing")] * 2
+    projected = np.eye(8, dtype=np.float32)[[p.concepts[0] for p in phrases]]
+    projected[-2:] = np.eye(8, dtype=np.float32)[1]
+    targets = make_targets(phrases, projected + 0.01 * rng.normal(size=projected.shape).astype(np.float32))
+    assert targets[-1] @ targets[0] > 0.9
+    assert targets[-1] @ targets[6] < 0.35
 
 
 def test_imagined_facts_fit_their_concepts() -> None:

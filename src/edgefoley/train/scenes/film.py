@@ -56,9 +56,7 @@ def engines() -> Mapping[str, Engine]:
     """The engines by name: "flat" (drawn) and "bodies" (simulated rigid bodies, needs pybullet)."""
     from edgefoley.train.scenes import bodies
 
-    known = {"flat": Engine(flat.ACTIONS, flat.stage)}
-    if hasattr(bodies, "ACTIONS"):
-        known["bodies"] = Engine(tuple(bodies.ACTIONS), bodies.stage)
+    known = {"flat": Engine(flat.ACTIONS, flat.stage), "bodies": Engine(bodies.ACTIONS, bodies.stage)}
     return MappingProxyType(known)
 
 
@@ -74,11 +72,12 @@ def draw_action(rng: Rng) -> str:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A stage that is seen from start to end (s of the film)."""
+    """A stage of the named engine that is seen from start to end (s of the film)."""
 
     start: float
     end: float
     stage: Stage
+    engine: str
 
 
 class _Script:
@@ -97,7 +96,7 @@ class _Script:
             Framing(
                 rng,
                 s.end - s.start,
-                s.stage.look["engine"] != "flat",
+                s.engine != "flat",
                 [c.place for c in s.stage.truth.contacts],
             )
             for s in self.segments
@@ -105,35 +104,35 @@ class _Script:
         self.bars = Bars(rng)
         self.truth = self._truth()
 
-    def _stage(self, rng: Rng, seconds: float, cast: Cast) -> Stage:
+    def _segment(self, rng: Rng, start: float, end: float, cast: Cast) -> _Segment:
         if cast.action == QUIET:
-            return flat.quiet(rng, seconds, self.size)
-        able = [engine for engine in engines().values() if cast.action in engine.actions]
+            return _Segment(start, end, flat.quiet(rng, end - start, self.size), "flat")
+        able = [name for name, engine in engines().items() if cast.action in engine.actions]
         if not able:
             known = sorted({QUIET}.union(*(engine.actions for engine in engines().values())))
             raise ValueError(f"no engine shows {cast.action!r}; known: {', '.join(known)}")
-        engine = able[int(rng.integers(len(able)))]
-        return engine.stage(rng, seconds, self.size, cast.action, cast.striker, cast.struck)
+        name = able[int(rng.integers(len(able)))]
+        make = engines()[name].stage
+        stage = make(rng, end - start, self.size, cast.action, cast.striker, cast.struck)
+        return _Segment(start, end, stage, name)
 
     def _segments(self, rng: Rng) -> list[_Segment]:
         """Mostly one stage; sometimes a silent one before it, another after it, or two in one picture."""
-        seconds, cast, fate = self.seconds, self.cast, rng.random()
-        at = float(rng.uniform(0.3, 0.7)) * seconds
-        if cast.action in _REST_SHARES or seconds < 2.0 or fate > 0.16:
-            return [_Segment(0.0, seconds, self._stage(rng, seconds, cast))]
+        end, cast, fate = self.seconds, self.cast, rng.random()
+        at = float(rng.uniform(0.3, 0.7)) * end
+        if cast.action in _REST_SHARES or end < 2.0 or fate > 0.16:
+            return [self._segment(rng, 0.0, end, cast)]
         if fate < 0.05:
             self.layout = "after silence"
-            silence = flat.quiet(rng, at, self.size)
-            return [_Segment(0.0, at, silence), _Segment(at, seconds, self._stage(rng, seconds - at, cast))]
+            return [self._segment(rng, 0.0, at, Cast(QUIET)), self._segment(rng, at, end, cast)]
         other = Cast(draw_action(rng))
         while other.action in _REST_SHARES:
             other = Cast(draw_action(rng))
         if fate < 0.11 or cast.action not in flat.ACTIONS or other.action not in flat.ACTIONS:
             self.layout = f"then {other.action}"
-            first = self._stage(rng, at, cast)
-            return [_Segment(0.0, at, first), _Segment(at, seconds, self._stage(rng, seconds - at, other))]
+            return [self._segment(rng, 0.0, at, cast), self._segment(rng, at, end, other)]
         self.layout = f"beside {other.action}"
-        return [_Segment(0.0, seconds, flat.duet(rng, seconds, self.size, cast, other))]
+        return [_Segment(0.0, end, flat.duet(rng, end, self.size, cast, other), "flat")]
 
     def _truth(self) -> Truth:
         sources: list[Source] = []
@@ -175,7 +174,8 @@ class _Script:
         looks = [s.stage.look for s in self.segments]
         keys = dict.fromkeys(k for look in looks for k in look)
         joined = {k: ", ".join(look[k] for look in looks if look.get(k)) for k in keys}
-        return {**joined, "action": self.cast.action, "layout": self.layout}
+        engine = ", ".join(s.engine for s in self.segments)
+        return {**joined, "engine": engine, "action": self.cast.action, "layout": self.layout}
 
     def close(self) -> None:
         for segment in self.segments:
@@ -197,7 +197,7 @@ class _Passing:
         self._canvas, self._view = Canvas(size), affine((size - 1) / 2, (size - 1) / 2, size / 2)
         lamps = int(rng.integers(1, 4)) * bool(rng.random() < 0.06)
         self._switches = np.sort(rng.uniform(0, seconds, lamps))
-        self._dark, self._ramp = float(rng.uniform(0.3, 0.8)), float(rng.uniform(0.0, 0.3)) + 1e-3
+        self._dark, self._ramp = float(rng.uniform(0.4, 0.8)), float(rng.uniform(0.0, 0.3)) + 1e-3
         self._sway = Wobble.random(rng, 0.05 * (rng.random() < 0.1), 0.1, 1.0)
 
     def apply(self, image: Image, t: float) -> Image:
@@ -241,7 +241,7 @@ def film(
     offsets = ((np.arange(parts) + 0.5) / parts - 0.5) * shutter
     repeat = float(rng.uniform(0.03, 0.25)) if rng.random() < 0.08 else 0.0  # frames a converter showed twice
     repeated = rng.random(len(times)) < repeat
-    passing = _Passing(rng, seconds, size, script.segments[-1].stage.look["engine"] != "flat")
+    passing = _Passing(rng, seconds, size, script.segments[-1].engine != "flat")
     sensor = Sensor(rng, size)
     frames = np.zeros((len(times), size, size, 3), np.uint8)
     for i, t in enumerate(times):

@@ -111,7 +111,7 @@ class FlatStage:
         self.truth = self._truth(seconds)
         names = [type(p.program).__name__.lower() for p in self._parts]
         kinds = [str(getattr(p.program, "kind", getattr(p.program, "style", ""))) for p in self._parts]
-        self.look = {"engine": "flat", "drawn": " and ".join(names) or "quiet", "kind": " ".join(kinds)}
+        self.look = {"drawn": " and ".join(names) or "quiet", "kind": " ".join(kinds)}
 
     def _aimed(self, rng: Rng, shot: Shot, wide: bool, upright: bool) -> Shot:
         """The shot, aimed again until most contacts are in the picture; a few tries, so some stay outside."""

@@ -78,7 +78,7 @@ def render_shard(
 ) -> None:
     """Render films first_seed .. first_seed + count - 1 into shard `index` unless it is there already."""
     folder.mkdir(parents=True, exist_ok=True)
-    meta_path = folder / f"shard_{index:03d}.json"
+    meta_path = folder / f"films_{index:04d}.json"
     if meta_path.exists() and json.loads(meta_path.read_text())["renderer"] == RENDERER_VERSION:
         return
     frames_path = meta_path.with_suffix(".jpegs")
@@ -105,7 +105,7 @@ class Pool:
         self.films: list[dict[str, Any]] = []
         self._bytes: list[NDArray[np.uint8]] = []
         lengths: set[float] = set()
-        for path in sorted(folder.glob("shard_*.json")):
+        for path in sorted(folder.glob("films_*.json")):
             meta = json.loads(path.read_text())
             if meta["renderer"] != RENDERER_VERSION:
                 raise ValueError(
@@ -118,7 +118,7 @@ class Pool:
                 self.films.append(_unpacked(record, float(meta["seconds"])))
                 self._bytes.append(data)
         if not self.films:
-            raise FileNotFoundError(f"no shards in {folder}; render them first (edgefoley.train.sync does)")
+            raise FileNotFoundError(f"no films in {folder}; make them first: edgefoley train make-data")
         if len(lengths) > 1:
             raise ValueError(
                 f"{folder} mixes films of {sorted(lengths)} s; render each length to its own folder"

@@ -28,7 +28,13 @@ from edgefoley.train.sounds.recordings import Pool, Recording
 from edgefoley.train.words.concepts import Concept, load_concepts
 
 LONG_LOOP = 4 * SAMPLE_RATE  # samples: loops of this length or longer are drawn alike
+SYNTHETIC_RANK = 1  # synthesised sounds of a concept weigh as much as its second label
 CLOSENESS = 0.18  # how near a drawn cut's intensity comes to the strength asked for
+
+
+def labels_of(concept: Concept) -> tuple[str, ...]:
+    """The labels whose recordings sound like the concept, its synthesised ones among them."""
+    return (*concept.labels, f"synthetic {concept.id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class SoundLibrary:
         for index, recording in enumerate(self.pool.recordings):
             self._by_label.setdefault(recording.label, []).append(index)
         self.concepts: dict[str, Concept] = {
-            c.id: c for c in concepts if any(label in self._by_label for label in c.labels)
+            c.id: c for c in concepts if any(label in self._by_label for label in labels_of(c))
         }
         self._choices: dict[tuple[str, str, bool], _Choice] = {}
 
@@ -85,7 +91,7 @@ class SoundLibrary:
         table = tuple(load_concepts() if concepts is None else concepts)
         rules: dict[str, set[str]] = {}
         for concept in table:
-            for label in concept.labels:
+            for label in labels_of(concept):
                 rules.setdefault(label, set()).add(RULE_OF_KIND[concept.kind])
         frozen: Mapping[str, tuple[str, ...]] = {label: tuple(sorted(r)) for label, r in rules.items()}
         return cls(open_catalogue(folders, cache, frozen, say or (lambda _: None)), table)
@@ -98,7 +104,7 @@ class SoundLibrary:
     def members(self, concept_id: str, held_out: bool = False) -> list[int]:
         """Indices of the recordings of a concept. All of them where the asked side of the split has none: a
         concept without sound could not be learnt, nor heard in an evaluation."""
-        found = [i for label in self._concept(concept_id).labels for i in self._by_label.get(label, [])]
+        found = [i for label in labels_of(self._concept(concept_id)) for i in self._by_label.get(label, [])]
         return [i for i in found if self.pool.recordings[i].held_out == held_out] or found
 
     def has(self, concept_id: str, kind: str = "event", held_out: bool = False) -> bool:
@@ -151,7 +157,7 @@ class SoundLibrary:
     @cached_property
     def labels_without_concept(self) -> dict[str, float]:
         """Labels that no concept uses, with their seconds of sound."""
-        used = {label for c in self.concepts.values() for label in c.labels}
+        used = {label for c in self.concepts.values() for label in labels_of(c)}
         return {
             label: sum(self.pool.recordings[i].length for i in members) / SAMPLE_RATE
             for label, members in sorted(self._by_label.items())
@@ -183,7 +189,8 @@ class SoundLibrary:
 
     def _weighted(self, concept: Concept, usable: Sequence[int], kind: str, rule: str) -> _Choice:
         labels = [self.pool.recordings[i].label for i in usable]
-        rank = {label: 1 / (1 + 0.5 * k) for k, label in enumerate(concept.labels)}
+        ranks = {label: k for k, label in enumerate(concept.labels)}
+        rank = {label: 1 / (1 + 0.5 * ranks.get(label, SYNTHETIC_RANK)) for label in labels_of(concept)}
         takes, weights = [], []
         for i, label in zip(usable, labels, strict=True):
             cuts = self.cuts(i, kind, rule)

@@ -41,13 +41,13 @@ _SILENCE: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "en": (
         ("silence", "no sound", "quiet"),
         ("complete silence", "no sound at all", "nothing to hear", "total silence"),
-        ("nothing happens, silence", "It is completely silent.", "Nothing can be heard.",
-         "Nothing moves and there is no sound.", "not a single sound, only silence"),
+        ("nothing makes a sound, silence", "It is completely silent.", "Nothing can be heard.",
+         "There is no sound at all.", "not a single sound, only silence"),
     ),
     "zh": (
         ("寂静", "无声", "安静"),
         ("一片寂静", "没有声音", "鸦雀无声", "完全安静"),
-        ("什么也没有发生，一片寂静", "没有任何声音。", "周围静悄悄的，什么都听不见。",
+        ("没有东西发出声音，一片寂静", "没有任何声音。", "周围静悄悄的，什么都听不见。",
          "一点声音也没有，十分安静"),
     ),
 }  # fmt: skip
@@ -84,8 +84,8 @@ def caption(
     """Words a user might type for `facts`; of many sounds, the first MAX_SOUNDS are told.
 
     `level` 0: bare words; 1: a short phrase; 2: one or two sentences. `language`: "en" or "zh".
-    `sound_only`: describe what is heard, without the picture. The result depends only on the arguments and
-    on the draws from `rng`. ValueError for an unknown language or level.
+    `sound_only`: describe what is heard, without the picture (bare words never tell the picture). The result
+    depends only on the arguments and on the draws from `rng`. ValueError for an unknown language or level.
     """
     if language not in LANGUAGES:
         raise ValueError(f"unknown language {language!r}; known: {', '.join(LANGUAGES)}")
@@ -99,6 +99,9 @@ def caption(
         return separator.join(_bare(fact, language, rng) for fact in sounds)
     if level == 1:
         joiner = _pick(rng, _SHORT_JOINS[language])
+        if sound_only:
+            nouns = joiner.join(_noun(fact, facts.room, language, rng) for fact in sounds)
+            return f"the sound of {nouns}" if language == "en" else nouns
         remarks = 1 if rng.random() < 0.5 else 0
         return joiner.join(_clause(fact, facts.room, language, rng, remarks) for fact in sounds)
     nominal = sound_only and rng.random() < 0.5

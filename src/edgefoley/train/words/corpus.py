@@ -78,8 +78,8 @@ _CLASS_FAMILIES: Final[tuple[tuple[int, int, str], ...]] = (
 class Phrase:
     """`text` in `language`; `concepts`: indices into the concept table of all sounds it names (may be empty);
     `key`: equal for phrases that mean the same; `held`: kept out of training, for evaluation; `kind`:
-    "written" by a person (table, nouns), "composed" by rules, or a "word" of the lexicon, which stands for
-    nothing but itself."""
+    "written" by a person (table, nouns), "composed" by rules, "refusing" another sound, or a "word" of the
+    lexicon, which stands for nothing but itself."""
 
     text: str
     language: str
@@ -176,6 +176,8 @@ def build_corpus(seed: int, sizes: CorpusSizes) -> list[Phrase]:
     rng = np.random.default_rng((seed, 2))
     for number in range(sizes.captions):
         _add_captions(into, concepts, number, rng)
+    for _ in range(sizes.captions // 2):
+        _add_refusal(into, concepts, rng)
     if sizes.words:
         for language, words in (("en", english_words(sizes.words)), ("zh", chinese_words(sizes.words))):
             for word in words:
@@ -251,21 +253,29 @@ def _add_captions(
         text = caption(facts, language, int(rng.choice([0, 1, 2], p=[0.1, 0.35, 0.55])), rng, draw > 0.7)
         if rng.random() < 0.12:
             text = text.rstrip(".。") + (", " if language == "en" else "，") + negatives(facts, language, rng)
-        elif rng.random() < 0.08:
-            text = (
-                text.rstrip(".。")
-                + (" without " if language == "en" else "，没有")
-                + _other(concepts, indices, language, rng)
-            )
         into.add(text, language, indices, key, "composed")
 
 
-def _other(
-    concepts: Sequence[Concept], indices: tuple[int, ...], language: str, rng: np.random.Generator
-) -> str:
-    """The bare noun of a concept that is not among `indices`."""
-    shift = int(rng.integers(1, len(concepts)))
-    index = next(
-        j for k in range(len(concepts)) if (j := (indices[0] + shift + k) % len(concepts)) not in indices
-    )
-    return concepts[index].phrases(language)[0]
+# What is heard is {0}, what is not is {1}.
+_REFUSING: Final[dict[str, tuple[str, ...]]] = {
+    "en": ("{0} without {1}", "{0}, no {1}", "{0} but no {1}", "no {1}, only {0}", "not {1} but {0}",
+           "{0} with no {1}", "just {0}, without any {1}"),
+    "zh": ("{0}，没有{1}", "{0}但没有{1}", "没有{1}，只有{0}", "不要{1}，只要{0}", "不是{1}，而是{0}",
+           "{0}，不带{1}", "只有{0}，没有{1}"),
+}  # fmt: skip
+_NEIGHBOURS: Final = 6
+
+
+def _add_refusal(into: _Collector, concepts: Sequence[Concept], rng: np.random.Generator) -> None:
+    """A sound without another, which means the sound alone. The other is often close by in the table, where
+    related sounds stand together: those are the ones that users refuse."""
+    index = int(rng.integers(len(concepts)))
+    near = rng.random() < 0.6
+    shift = int(rng.integers(1, _NEIGHBOURS + 1 if near else len(concepts)))
+    other = concepts[(index + (shift if rng.random() < 0.5 else -shift)) % len(concepts)]
+    for language in LANGUAGES:
+        phrases = concepts[index].phrases(language)
+        heard = phrases[int(rng.integers(2 if rng.random() < 0.5 else len(phrases)))]
+        refused = other.phrases(language)[int(rng.integers(2))]
+        text = str(rng.choice(_REFUSING[language])).format(heard, refused)
+        into.add(text, language, (index,), concepts[index].id, "refusing")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_LEAST_LETTERS = 4
+_LEAST_LETTERS = 3
 
 
 def misspell(text: str, language: str, rng: np.random.Generator) -> str:

@@ -25,6 +25,8 @@ FloatArray = NDArray[np.float32]
 # Chosen on development phrases; see docs/LOG.md.
 E5_WEIGHT: Final = 1.4
 SHRINKAGE: Final = 0.2
+# How much of its own vector a phrase keeps, by its kind. Teachers think of the refused sound as well.
+OWN: Final[dict[str, float]] = {"written": 0.5, "word": 0.5, "composed": 0.3, "refusing": 0.0}
 
 
 def unit(x: NDArray[np.floating]) -> FloatArray:
@@ -74,10 +76,10 @@ def _rows_of_concepts(phrases: Sequence[Phrase]) -> list[list[int]]:
     return list(rows.values())
 
 
-def make_targets(phrases: Sequence[Phrase], projected: FloatArray, own: float = 0.5) -> FloatArray:
+def make_targets(phrases: Sequence[Phrase], projected: FloatArray) -> FloatArray:
     """The vector each phrase should get, (N, dim), unit length.
 
-    `own` parts of the phrase's own vector (its adjectives, places, counts) and one part of what it shares:
+    OWN parts of the phrase's own vector (its adjectives, places, counts) and one part of what it shares:
     the mean of its concepts' vectors, else the mean over both languages of phrases with the same key. A
     concept's vector is the mean of its training phrases, each language weighing the same.
     """
@@ -86,7 +88,7 @@ def make_targets(phrases: Sequence[Phrase], projected: FloatArray, own: float = 
     for row, phrase in enumerate(phrases):
         if not phrase.held:
             rows_of.setdefault((phrase.key, phrase.language), []).append(row)
-            if len(phrase.concepts) == 1:
+            if len(phrase.concepts) == 1 and phrase.kind != "refusing":
                 rows_of.setdefault((phrase.concepts[0], phrase.language), []).append(row)
 
     def shared(name: object) -> FloatArray:
@@ -101,6 +103,7 @@ def make_targets(phrases: Sequence[Phrase], projected: FloatArray, own: float = 
         else of_key[phrase.key]
         for phrase in phrases
     ]
+    own = np.array([OWN[phrase.kind] for phrase in phrases])[:, None]
     return unit(own * projected + np.stack(common))
 
 

@@ -102,7 +102,7 @@ def _hands(rng: Rng, track: Array, moves: list[tuple[float, float]], items: list
         hand[:, axis] = np.interp(np.arange(len(t)), known, hand[known, axis])
     away = np.clip((t - moves[-1][1]) / 0.4, 0, 1)
     hand += away[:, None] * np.array([0.3, 0.4, 0.4]) * float(np.ptp(hand[known, 2]) + 0.2)
-    return arm(rng, hand, [rng.normal(0, 0.3), 1.0, 0.7], 1.0)
+    return arm(rng, hand, [rng.normal(0, 0.3), 1.0, 0.7], min(0.4 + 2 * float(items[0].half.max()), 1.1))
 
 
 def shatter(rng: Rng, seconds: float, striker: str, struck: str) -> Script:

@@ -155,6 +155,9 @@ def make_sounds(out: Path, takes: int, seed: int) -> None:
 @click.option("--codec", type=FOLDER, metavar="FOLDER", help="Run of the codec: writes latents too.")
 @click.option("--drop-sound", is_flag=True, help="Keep the latents only.")
 @click.option(
+    "--rooms", metavar="N", type=click.IntRange(3), default=90, show_default=True, help="To draw from."
+)
+@click.option(
     "--workers", metavar="N", type=click.IntRange(1), default=1, show_default=True, help="Processes."
 )
 @click.option(

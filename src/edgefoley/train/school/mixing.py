@@ -126,14 +126,14 @@ def place_hits(
 def sharpened(blow: Blow) -> Blow:
     """The blow without the slow swell before it is really there. A growl that rises over a tenth of a second
     is heard late, and later the softer it is; seen with a mouth that opens it should begin at once. What
-    rises to 6 dB below the loudest of its first 0.4 s within 15 ms is returned as it is."""
+    rises to 3 dB below the loudest of its first 0.6 s within 15 ms is returned as it is."""
     frame = SAMPLE_RATE // 200
-    head = blow.wave[blow.onset : blow.onset + 80 * frame]
+    head = blow.wave[blow.onset : blow.onset + 120 * frame]
     count = len(head) // frame
     if count < 4:
         return blow
     level = np.sqrt(np.square(head[: count * frame]).reshape(count, frame).mean(1))
-    first = int(np.argmax(level >= 0.5 * level.max()))
+    first = int(np.argmax(level >= 0.7 * level.max()))
     if first <= 3:
         return blow
     wave = blow.wave[blow.onset + first * frame :].copy()

@@ -1,8 +1,8 @@
 """Figures of the training data: python benchmarks/school.py --sounds FOLDER [FOLDER ...] [--lessons 1500]
 
-1. Onsets: in sparse lessons (one source of single events, at most 12, 0.4 s or more apart), how many have an
-   onset within 20 ms, found by edgefoley.train.sounds.onsets (the measure that generated sound is judged by; its
-   known bias, EARLY_S, is taken out). Times are those of the truth, not of the mix.
+1. Onsets: in sparse lessons (one source of single events, at most 12, 0.4 s or more apart), how many have
+   an onset within 20 ms, found by edgefoley.train.sounds.onsets (what generated sound is judged by, too;
+   its known bias, EARLY_S, is taken out). Times are those of the truth, not of the mix.
 2. Contacts: instants of a dropped ball against sqrt(2 h / g), in frames of the film.
 3. Speed: finished films, plans and lessons per hour of one core, by process time.
 4. Sound: hours of distinct sound per licence.

@@ -1,5 +1,4 @@
-"""The codec: lengths, the exported inverse transform against an independent one, exact chunks, right
-levels."""
+"""The codec: lengths, silence, clicks, exact chunks, right levels, white latents, the exported graph."""
 
 from __future__ import annotations
 
@@ -8,20 +7,31 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgefoley.models.codec import Codec, CodecConfig, ExportDecoder, mel_bank, mel_interpolation  # noqa: E402
+from edgefoley.metrics.audio_quality import attack_error  # noqa: E402
+from edgefoley.models.codec import (  # noqa: E402
+    Codec,
+    CodecConfig,
+    ExportDecoder,
+    flat_noise,
+    mel_bank,
+    mel_interpolation,
+)  # fmt: skip
 
-SMALL = CodecConfig(latent_dim=24, coarse_width=32, fine_width=24)
+SMALL = CodecConfig(coarse_width=32, fine_width=24, coarse_depth=1, fine_depth=1)
+BANDS = SMALL.fold * SMALL.bands
 
 
 def sounds(seconds: float) -> torch.Tensor:
-    """Noises of changing level and colour, (4, samples)."""
+    """Noises of changing level and colour with bursts, (8, samples)."""
     rng = np.random.default_rng(0)
     count = int(seconds * 48_000) // 960 * 960
     rows = []
-    for _ in range(4):
+    for _ in range(8):
         wave = rng.standard_normal(count)
-        kernel = np.exp(-np.arange(64) / rng.uniform(0.5, 20))
+        kernel = np.exp(-np.arange(64) / rng.uniform(0.5, 20)) * rng.choice([-1, 1], 64)
         level = np.interp(np.arange(count), np.linspace(0, count, 20), 10 ** rng.uniform(-4, -1, 20))
+        for at in rng.integers(0, count - 9600, 6):
+            level[at : at + 9600] *= 10 ** rng.uniform(-3, 0)
         rows.append(np.convolve(wave, kernel / np.sqrt(np.square(kernel).sum()), "same") * level)
     return torch.tensor(np.stack(rows), dtype=torch.float32)
 
@@ -30,8 +40,17 @@ def sounds(seconds: float) -> torch.Tensor:
 def codec() -> Codec:
     torch.manual_seed(0)
     made = Codec(SMALL).eval()
+    rng = np.random.default_rng(3)
+    clicks = np.zeros((4, 96_000), np.float32)
+    for row in clicks:
+        for at in rng.integers(0, 95_000, 6):
+            length = int(rng.integers(1, 900))
+            row[at : at + length] += rng.standard_normal(length) * 0.3
     with torch.no_grad():
-        assert made.fit(made.encoder.levels(sounds(8)).flatten(0, 1)) > 0.9
+        features = torch.cat(
+            [made.encoder.features(w).flatten(0, 1) for w in (sounds(8), torch.tensor(clicks))]
+        )
+        assert made.fit(features) > 0.9
     return made
 
 
@@ -44,71 +63,118 @@ def test_one_latent_is_960_samples(codec: Codec, count: int) -> None:
 
 
 def test_latents_are_white(codec: Codec) -> None:
-    """On the sound they were fitted on, channels have mean 0, variance 1 and no correlation."""
+    """On the sound they were fitted on, band channels have mean 0, variance 1 and no correlation, and so do
+    the attacks' variances."""
+    made = Codec(SMALL)
     with torch.no_grad():
-        rows = codec.encode(sounds(8)).transpose(1, 2).flatten(0, 1)
+        features = made.encoder.features(sounds(8)).flatten(0, 1)
+        made.fit(features)
+        rows = (features - made.encoder.centre) @ made.encoder.analysis
     assert rows.mean(0).abs().max() < 1e-2
-    assert torch.allclose(torch.cov(rows.T), torch.eye(SMALL.latent_dim), atol=2e-2)
+    assert torch.allclose(rows.var(0), torch.ones(SMALL.latent_dim), atol=2e-2)
+    bands = rows[:, :-3]
+    assert torch.allclose(torch.cov(bands.T), torch.eye(SMALL.latent_dim - 3), atol=2e-2)
+
+
+def test_attacks_pass_through_unchanged(codec: Codec) -> None:
+    wave = sounds(2)
+    with torch.no_grad():
+        features = codec.encoder.features(wave)
+        _, attacks = codec.decoder.levels(codec.encode(wave))
+    assert torch.allclose(attacks, features[..., -3:], atol=1e-3)
 
 
 def test_untrained_decoder_already_has_the_right_levels(codec: Codec) -> None:
-    """Before training the decoder is noise filtered by the envelope in the latents: band levels agree to 1.5
-    dB."""
+    """Before training the decoder spells out the latents' envelope: band levels agree to 1.5 dB."""
     wave = torch.tensor(np.random.default_rng(1).standard_normal((1, 96_000)) * 0.05, dtype=torch.float32)
     with torch.no_grad():
         made = codec.decode(codec.encode(wave))[:, 0]
-        true, heard = (codec.encoder.levels(w)[0, 5:-5].exp().mean(0).log() for w in (wave, made))
-    difference = 10 / np.log(10) * (heard - true)
+        true, heard = (codec.encoder.features(w)[0, 5:-5, :BANDS].exp().mean(0) for w in (wave, made))
+    ratio = [x.reshape(3, -1, 8).mean((0, 2)) for x in (heard, true)]
+    difference = 10 * torch.log10(ratio[0] / ratio[1])
     assert difference.abs().max() < 2.5 and difference.abs().mean() < 1.5
 
 
-def test_silence_stays_silent(codec: Codec) -> None:
+def test_silence_is_below_minus_70_dbfs(codec: Codec) -> None:
     with torch.no_grad():
         made = codec.decode(codec.encode(torch.zeros(1, 48_000)))
-    assert 20 * np.log10(float(made.abs().max()) + 1e-12) < -50
+    assert 20 * np.log10(float(made.abs().max()) + 1e-12) < -70
 
 
-def test_exported_inverse_transform_equals_numpy(codec: Codec) -> None:
-    """The transposed convolution in the graph against overlap-add of numpy's inverse FFT."""
-    latents = torch.randn(1, SMALL.latent_dim, 12)
+@pytest.mark.parametrize("at", [24_000, 24_333, 24_800])
+@pytest.mark.parametrize("length", [1, 100, 2400])
+def test_a_click_keeps_its_onset_and_has_no_pre_echo(codec: Codec, at: int, length: int) -> None:
+    wave = np.zeros((1, 48_000), np.float32)
+    decay = np.exp(-np.arange(length) / (0.2 * length))
+    wave[0, at : at + length] = 0.5 * np.random.default_rng(at).choice([-1, 1], length) * decay
     with torch.no_grad():
-        made = ExportDecoder(codec.decoder)(latents)[0, 0].numpy()
-        real, imag = (part[0].numpy().astype(np.float64) for part in codec.decoder.spectrum(latents))
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(960) / 960)
-    wave = np.zeros(47 * 240 + 960)
-    for i, frame in enumerate(np.fft.irfft(real + 1j * imag, 960) * window):
-        wave[i * 240 : i * 240 + 960] += frame
-    assert np.abs(made - wave[360:-360] / 1.5).max() < 1e-5 * np.abs(wave).max()
+        made = codec.decode(codec.encode(torch.tensor(wave)))[0, 0].numpy()
+    late, echo = attack_error(made, wave[0])
+    assert abs(late) < 0.002
+    assert echo < -40
+
+
+def test_a_tone_that_sets_in_gets_no_click(codec: Codec) -> None:
+    """Only what dies away at once is given an impulse to begin with."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(48_000)
+    noise[:24_100] = 0
+    click = np.zeros(48_000)
+    click[24_100] = 0.9
+    largest = []
+    for wave in (noise, click):
+        with torch.no_grad():
+            made = codec.decode(codec.encode(torch.tensor(wave[None], dtype=torch.float32)))[0, 0]
+        largest.append(float(made[24_000:24_300].abs().max() / made[24_000:27_000].square().mean().sqrt()))
+    assert largest[0] < 5 and largest[1] > 15
 
 
 def test_chunks_with_context_equal_the_whole(codec: Codec) -> None:
     """Also the noise: a chunk that begins at a multiple of its period hears the same one."""
-    latents = torch.randn(1, SMALL.latent_dim, 260)
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, SMALL.latent_dim, 260, generator=generator)
     context = SMALL.context_latents
     assert context % SMALL.noise_latents == 0
     with torch.no_grad():
         whole = codec.decode(latents)[0, 0]
         part = codec.decode(latents[:, :, 100 - context : 150 + context])[0, 0]
     middle = part[context * 960 : -context * 960]
-    assert torch.allclose(middle, whole[100 * 960 : 150 * 960], atol=1e-5)
+    wanted = whole[100 * 960 : 150 * 960]
+    assert (middle - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
 
-def test_excitation_is_white_with_unit_variance(codec: Codec) -> None:
-    """The stored spectra overlap-add to white noise of variance one, whatever the machine."""
-    real, imag = codec.decoder.noise.numpy().astype(np.float64).reshape(200, 2, -1).transpose(1, 0, 2)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(960) / 960)
-    wave = np.zeros(199 * 240 + 960)
-    for i, frame in enumerate(np.fft.irfft(real + 1j * imag, 960) * window):
-        wave[i * 240 : i * 240 + 960] += frame / 1.5
-    inner = wave[960:-960]
+def test_exported_decoder_is_the_decoder(codec: Codec) -> None:
+    """Traced, in ONNX Runtime, at three lengths; the engine's arithmetic against PyTorch's."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from edgefoley.export.components import decoder_graph
+    from edgefoley.export.graph import export_graph, verify
+
+    latents = torch.randn(1, SMALL.latent_dim, 12)
+    with torch.no_grad():
+        assert torch.equal(ExportDecoder(codec.decoder)(latents), codec.decoder(latents))
+    spec = decoder_graph(codec.decoder)
+    assert verify(spec, export_graph(spec), 1e-3) < 1e-3
+
+
+def test_excitation_is_white_with_unit_variance_and_even() -> None:
+    """The stored spectra overlap-add to white noise of variance one; their magnitudes vary less than half as
+    much as plain noise's, 0.52 of the mean."""
+    spectra = flat_noise(SMALL).numpy().astype(np.complex128)
+    magnitude = np.abs(spectra[:, 1:-1])
+    assert magnitude.std() / magnitude.mean() < 0.26
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1280) / 1280)
+    wave = np.zeros(149 * 320 + 1280)
+    for i, frame in enumerate(np.fft.irfft(spectra, 1280) * window):
+        wave[i * 320 : i * 320 + 1280] += frame / 1.5
+    inner = wave[1280:-1280]
     assert inner.std() == pytest.approx(1, abs=0.02) and abs(inner.mean()) < 0.02
-    correlation = [np.mean(inner[lag:] * inner[: len(inner) - lag]) for lag in (1, 2, 7, 240)]
+    correlation = [np.mean(inner[lag:] * inner[: len(inner) - lag]) for lag in (1, 2, 7, 320)]
     assert np.abs(correlation).max() < 0.03
 
 
 def test_mel_bank_and_interpolation() -> None:
-    bank, back = mel_bank(481, 64), mel_interpolation(64, 481)
-    assert torch.allclose(bank.sum(0), torch.ones(64), atol=1e-5)
-    assert torch.allclose(back.sum(0), torch.ones(481), atol=1e-5)
-    centre = (bank * torch.arange(481)[:, None]).sum(0)
+    bank, back = mel_bank(641, 144), mel_interpolation(144, 641)
+    assert torch.allclose(bank.sum(0), torch.ones(144), atol=1e-5)
+    assert torch.allclose(back.sum(0), torch.ones(641), atol=1e-5)
+    centre = (bank * torch.arange(641)[:, None]).sum(0)
     assert torch.all(centre[1:] > centre[:-1] - 1e-6)

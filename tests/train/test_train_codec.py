@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from edgefoley.models.codec import Codec, CodecConfig  # noqa: E402
 from edgefoley.train import codec as trainer  # noqa: E402
 from edgefoley.train.sounds.recordings import Pool, Recording  # noqa: E402
 
-SMALL = CodecConfig(latent_dim=8, coarse_width=16, fine_width=16, coarse_depth=1, fine_depth=1)
+SMALL = CodecConfig(latent_dim=11, coarse_width=16, fine_width=16, coarse_depth=1, fine_depth=1)
 
 
 def pool() -> Pool:
@@ -32,7 +33,8 @@ def pool() -> Pool:
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """``train(steps)`` calls the trainer as the command line would and returns the codec that it saved."""
-    monkeypatch.setattr(trainer, "load_pool", lambda source, cache: pool())
+    library = SimpleNamespace(pool=pool())
+    monkeypatch.setattr(trainer.SoundLibrary, "build", lambda folders, cache, say: library)
     monkeypatch.setattr(trainer, "Codec", lambda config=None: Codec(config or SMALL))
     out = tmp_path / "codec"
 

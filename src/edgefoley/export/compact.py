@@ -98,8 +98,8 @@ def quantise_channels(
 
 
 def output_channel_axis(node: NodeProto, index: int, rank: int) -> int | None:
-    """Return the axis of output channels of a weight of Conv, ConvTranspose, MatMul or Gemm, None for other
-    uses.
+    """Return the axis of output channels of a weight of Conv, ConvTranspose, MatMul or Gemm, the rows of a
+    table that Gather reads, None for other uses.
 
     ConvTranspose keeps (in, out / groups, ...): with groups, a scale is shared by one channel of every group.
     A 1-D operand of MatMul has no output axis and gives None.
@@ -113,6 +113,9 @@ def output_channel_axis(node: NodeProto, index: int, rank: int) -> int | None:
     if node.op_type == "Gemm" and rank == 2 and index in (0, 1):
         flag = next((a.i for a in node.attribute if a.name == ("transB" if index else "transA")), 0)
         return (0 if flag else 1) if index == 1 else (1 if flag else 0)
+    if node.op_type == "Gather" and rank == 2 and index == 0:
+        along = next((a.i for a in node.attribute if a.name == "axis"), 0)
+        return 0 if along == 0 else None
     return None
 
 

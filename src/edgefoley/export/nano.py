@@ -42,7 +42,7 @@ from edgefoley.train.text import load_encoder as load_text_encoder
 EXACT = 3e-5  # relative error of a graph in float32 against PyTorch
 COMPACT = {"fp16": 5e-3, "int8": 4e-2}  # and of the stored one; measured values go into the manifest
 STORAGE = {
-    "text": "fp16", "visual": "int8", "sync": "fp16",
+    "text": "int8", "visual": "int8", "sync": "fp16",
     "conditioner": "int8", "timestep": "int8", "denoiser": "int8", "decoder": "fp16",
 }  # fmt: skip
 
@@ -143,7 +143,7 @@ def build(trained: Trained, tokenizer: Path, folder: Path) -> tuple[dict[str, An
             f"stored {errors[spec.name]:.1e} ({scheme})",
             flush=True,
         )
-    shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    Tokenizer.from_file(str(tokenizer)).save(str(folder / "tokenizer.json"), pretty=False)
     return components, errors
 
 

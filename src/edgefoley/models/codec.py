@@ -1,23 +1,24 @@
 """nano's audio codec: 48 kHz mono <-> 50 latents/s.
 
-The encoder is an analysis without training by gradients: log power in 64 mel bands every 10 ms, two such
-frames per latent, projected on their principal components and whitened. Every latent channel has zero mean
-and unit variance, and the coarse channels come first, which suits flow matching.
+The encoder is an analysis without training by gradients: log power in 144 mel bands every 7 ms, three such
+frames per latent, projected on their principal components and whitened, and three numbers for the strongest
+attack (``models/attack.py``). Every latent channel has zero mean and unit variance, and the coarse channels
+come first, which suits flow matching. Phases are not transmitted.
 
-The decoder is trained: ConvNeXt blocks (Liu et al. 2022, arXiv 2201.03545) refine the envelope that the
-latents spell out and shape white noise with it, frame by frame; an inverse short-time Fourier transform makes
-the wave (Siuzdak 2023, "Vocos", arXiv 2306.00814; filtered noise as in Engel et al. 2020, "DDSP", arXiv
-2001.04643). Most foley is noise with an envelope, and noise need not be transmitted. The price: tones are
-narrow bands of noise and sound hoarse. A branch for tones with predicted phase was tried and left out:
-trained with spectral distances, it turned everything into a 200 Hz buzz (docs/LOG.md).
+The decoder spells the envelope out again, ConvNeXt blocks (Liu et al. 2022, arXiv 2201.03545) refine it bin
+by bin, a fixed noise and a click at each dry attack are given these magnitudes, and a few rounds of Griffin
+and Lim's algorithm (``models/phase.py``) make of that a wave which has this spectrogram: without them all
+fluctuates like noise and tones are hoarse. Training is therefore regression of spectra, and cannot invent a
+buzz; learned phases did twice (docs/LOG.md).
 
-Frame j covers samples [240 j - 360, 240 j + 600): n latents are exactly 960 n samples and no frame is lost at
-an edge. The first and last 7 ms of a wave are covered by fewer windows and fade in and out. The noise repeats
-every ``noise_latents`` latents; a chunk that starts at a multiple of that hears the same noise as the whole.
+Frame j covers samples [320 j - 480, 320 j + 800): n latents are exactly 960 n samples and no frame is lost at
+an edge. The noise repeats every ``noise_latents`` latents; a chunk that starts at a multiple of that hears
+the same noise as the whole.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,25 +26,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgefoley.models.attack import AttackConfig, attacks, gate, impulses
+from edgefoley.models.phase import Bases, bin_order, dft_bases, frames_of, griffin_lim, transform
+
+FLOOR = 1e-8  # power spectral density that counts as silence: white noise of -80 dB re full scale
+ATTACK = AttackConfig(floor=FLOOR)
+
 
 @dataclass(frozen=True)
 class CodecConfig:
     """Sizes. ``hop`` samples per latent; ``frame_hop`` and ``window`` of the STFT in samples; ``bands`` of
-    the analysis, ``subframes`` of it per latent; ``coarse_*`` blocks work at the latent rate, ``fine_*`` at
-    ``hop / frame_hop`` times it; ``noise_latents`` period of the noise."""
+    the analysis; ``coarse_*`` blocks work at the latent rate, ``fine_*`` at ``hop / frame_hop`` times it;
+    ``rounds`` and ``momentum`` of the phase's algorithm; ``noise_latents`` period of the noise."""
 
     hop: int = 960
-    frame_hop: int = 240
-    window: int = 960
-    latent_dim: int = 48
-    bands: int = 64
-    subframes: int = 2
-    coarse_width: int = 384
+    frame_hop: int = 320
+    window: int = 1280
+    latent_dim: int = 64
+    bands: int = 144
+    coarse_width: int = 352
     fine_width: int = 288
     coarse_depth: int = 2
     fine_depth: int = 4
     mlp_ratio: int = 3
     kernel: int = 7
+    rounds: int = 3
+    momentum: float = 1.2
     noise_latents: int = 50
 
     @property
@@ -56,11 +64,17 @@ class CodecConfig:
         return self.window // 2 + 1
 
     @property
+    def features(self) -> int:
+        """Numbers that describe one latent's 20 ms before projection: band levels and an attack."""
+        return self.fold * self.bands + 3
+
+    @property
     def context_latents(self) -> int:
         """Latents of context for exact chunked decoding: the receptive field, rounded up to the noise's
         period."""
         half = self.kernel // 2
-        fine = self.fine_depth * half + self.window // self.frame_hop
+        overlap = self.window // self.frame_hop
+        fine = self.fine_depth * half + (2 * self.rounds + 1) * overlap
         reach = (1 + self.coarse_depth) * half + -(-fine // self.fold)
         return -(-reach // self.noise_latents) * self.noise_latents
 
@@ -91,9 +105,9 @@ def mel_interpolation(bands: int, bins: int, rate: int = 48_000) -> Tensor:
 
 
 class BandAnalysis(nn.Module):
-    """Wave (B, 960 n) -> whitened principal components of log band powers (B, D, n).
+    """Wave (B, 960 n) -> whitened principal components of log band powers, and attacks (B, D, n).
 
-    ``centre`` (2 x bands,), ``analysis`` (2 x bands, D) and ``synthesis`` (D, 2 x bands) are set by ``fit``.
+    ``centre`` (features,), ``analysis`` (features, D) and ``synthesis`` (D, features) are set by ``fit``.
     """
 
     bank: Tensor
@@ -105,36 +119,54 @@ class BandAnalysis(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.subframes * config.bands
         self.register_buffer("bank", mel_bank(config.bins, config.bands), persistent=False)
         self.register_buffer("hann", torch.hann_window(config.window), persistent=False)
-        self.register_buffer("centre", torch.zeros(width))
-        self.register_buffer("analysis", torch.zeros(width, config.latent_dim))
-        self.register_buffer("synthesis", torch.zeros(config.latent_dim, width))
+        self.register_buffer("centre", torch.zeros(config.features))
+        self.register_buffer("analysis", torch.zeros(config.features, config.latent_dim))
+        self.register_buffer("synthesis", torch.zeros(config.latent_dim, config.features))
 
-    def levels(self, wave: Tensor) -> Tensor:
-        """Log band powers (B, n, 2 x bands), floor -80 dB."""
+    def power(self, wave: Tensor) -> Tensor:
+        """Power spectral density (B, 3 n, bins) of the decoder's frames; white noise of variance 1 has 1."""
         c = self.config
-        step = c.hop // c.subframes
-        side = (c.window - step) // 2
-        frames = F.pad(wave, (side, side)).unfold(-1, c.window, step) * self.hann
-        power = torch.view_as_real(torch.fft.rfft(frames)).square().sum(-1) / self.hann.square().sum()
-        level = (power @ self.bank + 1e-8).log()
-        return level.reshape(level.shape[0], -1, c.subframes * c.bands)
+        side = (c.window - c.frame_hop) // 2
+        frames = F.pad(wave, (side, side)).unfold(-1, c.window, c.frame_hop) * self.hann
+        return torch.view_as_real(torch.fft.rfft(frames)).square().sum(-1) / self.hann.square().sum()
 
-    def fit(self, levels: Tensor) -> float:
-        """Principal components of ``levels`` (rows, 2 x bands). Returns the share of variance they keep."""
-        centre = levels.double().mean(0)
-        values, vectors = torch.linalg.eigh(torch.cov((levels.double() - centre).T))
-        order = values.argsort(descending=True)[: self.config.latent_dim]
-        std = values[order].clamp(min=1e-8).sqrt()
+    def features(self, wave: Tensor) -> Tensor:
+        """Log band powers of three frames, floor -80 dB, then the attack's numbers: (B, n, features)."""
+        c = self.config
+        level = (self.power(wave) @ self.bank + FLOOR).log()
+        level = level.reshape(level.shape[0], -1, c.fold * c.bands)
+        return torch.cat([level, attacks(wave, c.hop, ATTACK)], dim=-1)
+
+    def fit(self, features: Tensor) -> float:
+        """Principal components of the levels in ``features`` (rows, features); attacks stay channels of their
+        own, the last three. Returns the share of the levels' variance that is kept.
+
+        Bands above 14 kHz count half: few ears hear what a better fit there would cost elsewhere.
+        """
+        c = self.config
+        rows = features.double()
+        centre = rows.mean(0)
+        high = torch.linspace(float(mel(30.0)), float(mel(24_000.0)), c.bands + 2)[1:-1] > float(mel(14e3))
+        weight = torch.where(high, 0.5, 1.0).double().repeat(c.fold)
+        levels = (rows - centre)[:, :-3] * weight
+        _, vectors = torch.linalg.eigh(levels.T @ levels / len(levels))
+        vectors = vectors.flip(1)[:, : c.latent_dim - 3]
+        made = levels @ vectors
+        std = made.std(0).clamp(min=1e-4)
         self.centre.copy_(centre)
-        self.analysis.copy_(vectors[:, order] / std)
-        self.synthesis.copy_((vectors[:, order] * std).T)
-        return float(values[order].sum() / values.sum())
+        self.analysis.zero_()
+        self.synthesis.zero_()
+        self.analysis[:-3, :-3] = (weight[:, None] * vectors / std).float()
+        self.synthesis[:-3, :-3] = ((vectors * std).T / weight).float()
+        scale = rows[:, -3:].std(0).clamp(min=1e-4)
+        self.analysis[-3:, -3:] = (1 / scale).diag().float()
+        self.synthesis[-3:, -3:] = scale.diag().float()
+        return float(made.square().sum() / levels.square().sum())
 
     def forward(self, wave: Tensor) -> Tensor:
-        return ((self.levels(wave) - self.centre) @ self.analysis).transpose(1, 2)
+        return ((self.features(wave) - self.centre) @ self.analysis).transpose(1, 2)
 
 
 class ConvNeXtBlock(nn.Module):
@@ -160,13 +192,13 @@ def _blocks(depth: int, width: int, config: CodecConfig) -> nn.Sequential:
 
 
 class CodecDecoder(nn.Module):
-    """Latents (B, D, n) -> wave (B, 1, 960 n)."""
+    """Latents (B, D, n) -> wave (B, 1, 960 n). Bins are in ``bin_order``."""
 
     centre: Tensor
     synthesis: Tensor
     interpolation: Tensor
-    noise: Tensor
-    hann: Tensor
+    noise_real: Tensor
+    noise_imag: Tensor
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -178,78 +210,91 @@ class CodecDecoder(nn.Module):
         self.norm = nn.LayerNorm(c.fine_width)
         self.out = nn.Linear(c.fine_width, c.bins)
         nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.zeros_(self.out.bias)  # begin as noise filtered by the latents' envelope
-        width = c.subframes * c.bands
-        self.register_buffer("centre", torch.zeros(width))
-        self.register_buffer("synthesis", torch.zeros(c.latent_dim, width))
-        self.register_buffer("interpolation", mel_interpolation(c.bands, c.bins), persistent=False)
-        self.register_buffer("hann", torch.hann_window(c.window), persistent=False)
-        self.register_buffer("noise", self._noise(), persistent=False)
+        nn.init.zeros_(self.out.bias)  # begin with the envelope that the latents spell out
+        order = bin_order(c.window)
+        self.register_buffer("centre", torch.zeros(c.features))
+        self.register_buffer("synthesis", torch.zeros(c.latent_dim, c.features))
+        across = mel_interpolation(c.bands, c.bins)[:, order]
+        self.register_buffer("interpolation", across, persistent=False)
+        noise = flat_noise(c)[:, order]
+        self.register_buffer("noise_real", noise.real.contiguous(), persistent=False)
+        self.register_buffer("noise_imag", noise.imag.contiguous(), persistent=False)
 
-    def _noise(self) -> Tensor:
-        """Spectra (frames, 2 x bins) of the windows of a periodic white noise; the same on every machine."""
-        c = self.config
-        count = c.noise_latents * c.hop
-        bits = np.random.Generator(np.random.PCG64(0)).integers(0, 2**32, count, dtype=np.uint64)
-        wave = (bits / 2**31 - 1) * np.sqrt(3)  # uniform, unit variance
-        starts = np.arange(c.noise_latents * c.fold) * c.frame_hop - (c.window - c.frame_hop) // 2
-        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(c.window) / c.window)
-        frames = wave[(starts[:, None] + np.arange(c.window)) % count] * hann
-        spectrum = np.fft.rfft(frames)
-        return torch.tensor(np.concatenate([spectrum.real, spectrum.imag], axis=1), dtype=torch.float32)
-
-    def spectrum(self, latents: Tensor, noise_offset: int = 0) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part (B, 4 n, bins) of each frame. ``noise_offset`` (frames) shifts the
-        noise."""
+    def levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithm of the power spectral density (B, 3 n, bins) and attacks (B, n, 3)."""
         c = self.config
         x = self.coarse(self.inp(latents).transpose(1, 2))
         batch, count, _ = x.shape
         x = self.fine(self.unfold(x).reshape(batch, count * c.fold, c.fine_width))
-        shape = self.out(self.norm(x)).float()
-        level = latents.transpose(1, 2).float() @ self.synthesis + self.centre
-        level = level.reshape(batch, count * c.subframes, 1, c.bands) @ self.interpolation
-        level = 0.5 * level.expand(-1, -1, c.fold // c.subframes, -1).reshape(batch, count * c.fold, c.bins)
-        frame = (torch.arange(count * c.fold, device=latents.device) + noise_offset) % self.noise.shape[0]
-        real, imag = self.noise.index_select(0, frame).chunk(2, dim=-1)
-        gain = (level + shape).clamp(max=3.0).exp()
-        return gain * real, gain * imag
+        change = self.out(self.norm(x)).float()
+        features = latents.transpose(1, 2).float() @ self.synthesis + self.centre
+        level = features[..., :-3].reshape(batch, count * c.fold, c.bands) @ self.interpolation
+        return level + change, features[..., -3:]
 
-    def forward(self, latents: Tensor, noise_offset: int = 0) -> Tensor:
-        real, imag = self.spectrum(latents, noise_offset)
+    def excitation(
+        self, level: Tensor, found: Tensor, noise_offset: int, bases: Bases
+    ) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part (B, 3 n, bins) of noise and of an impulse as loud at each dry attack: one
+        after which ``level`` falls by 10 to 20 dB within two latents. What sounds on needs no click."""
         c = self.config
-        frames = torch.fft.irfft(torch.complex(real, imag), n=c.window) * self.hann
-        length = (frames.shape[1] - 1) * c.frame_hop + c.window
-        wave = F.fold(frames.transpose(1, 2), (1, length), (1, c.window), stride=(1, c.frame_hop))
-        side = (c.window - c.frame_hop) // 2
-        return wave[:, :, 0, side : length - side] / 1.5  # Hann squared at 75 % overlap sums to 1.5
+        mean = level.unflatten(1, (-1, c.fold)).mean((2, 3))
+        after = torch.cat([mean[:, 1:], mean[:, -1:]], dim=1)
+        later = torch.cat([after[:, 1:], after[:, -1:]], dim=1)
+        dry = ((torch.maximum(mean, after) - later - 2.3) / 2.3).clamp(0, 1)
+        click = impulses(found, c.hop, ATTACK).unflatten(1, (-1, c.hop)) * dry[..., None]
+        click = math.sqrt(3 / 8 * c.window) * click.flatten(1)
+        real, imag = transform(frames_of(click, bases.hann), bases)
+        frame = (torch.arange(real.shape[1], device=found.device) + noise_offset) % len(self.noise_real)
+        return self.noise_real.index_select(0, frame) + real, self.noise_imag.index_select(0, frame) + imag
+
+    def forward(self, latents: Tensor, noise_offset: int = 0, bases: Bases | None = None) -> Tensor:
+        """``noise_offset`` (frames) shifts the noise; ``bases`` are the window's, if they are at hand."""
+        c = self.config
+        bases = bases or Bases(*(b.to(latents.device) for b in dft_bases(c.window)))
+        level, found = self.levels(latents)
+        gain = (level.clamp(max=7.0).exp() - 1.5 * FLOOR).clamp(min=1e-14).sqrt()
+        real, imag = self.excitation(level, found, noise_offset, bases)
+        magnitude = math.sqrt(3 / 8 * c.window) * gain  # Hann squared sums to 3 / 8 of the window
+        open_ = gate(found, c.hop, ATTACK)
+        scale = magnitude * torch.rsqrt(real.square() + imag.square() + 1e-6)
+        start = scale * real, scale * imag
+        return griffin_lim(magnitude, start, open_, c.rounds, c.momentum, bases)[:, None]
+
+
+def flat_noise(config: CodecConfig, rounds: int = 10) -> Tensor:
+    """Spectra (frames, bins), complex, of the windows of a periodic noise; the same on every machine.
+
+    White noise of variance one whose short-time magnitudes are evened out by ``rounds`` of Griffin and Lim's
+    algorithm: their deviation falls from 0.52 to 0.24 of the mean. More rounds make it sound like a grid.
+    """
+    c = config
+    count = c.noise_latents * c.hop
+    bits = np.random.Generator(np.random.PCG64(0)).integers(0, 2**32, count, dtype=np.uint64)
+    wave = (bits / 2**31 - 1) * np.sqrt(3)  # uniform, unit variance
+    starts = np.arange(c.noise_latents * c.fold) * c.frame_hop - (c.window - c.frame_hop) // 2
+    index = (starts[:, None] + np.arange(c.window)) % count
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(c.window) / c.window)
+    for _ in range(rounds):
+        spectrum = np.fft.rfft(wave[index] * hann)
+        spectrum *= np.sqrt(3 / 8 * c.window) / (np.abs(spectrum) + 1e-9)
+        wave = np.bincount(index.ravel(), (np.fft.irfft(spectrum) * hann).ravel(), count) / 1.5
+    wave /= wave.std()
+    return torch.tensor(np.fft.rfft(wave[index] * hann), dtype=torch.complex64)
 
 
 class ExportDecoder(nn.Module):
-    """The decoder as it is exported: the inverse STFT as one transposed convolution.
-
-    Its kernel (inverse Fourier basis times window) is computed in the graph from ranges and cosines, so the
-    file does not carry it; the engine folds it when it loads.
-    """
+    """The decoder as it is exported: with the Fourier matrices among its constants."""
 
     def __init__(self, decoder: CodecDecoder) -> None:
         super().__init__()
         self.decoder = decoder
+        for name, matrix in dft_bases(decoder.config.window)._asdict().items():
+            self.register_buffer(name, matrix, persistent=False)
 
     def forward(self, latents: Tensor) -> Tensor:
-        c = self.decoder.config
-        real, imag = self.decoder.spectrum(latents)
-        n = torch.arange(c.window, dtype=torch.float32)
-        k = torch.arange(c.bins, dtype=torch.float32)[:, None]
-        # Reduced by the period before the cosine, so that float32 keeps its accuracy at large products.
-        angle = torch.remainder(k * n, float(c.window)) * (2 * torch.pi / c.window)
-        inner = torch.minimum(k, c.window / 2 - k).clamp(max=1.0)  # 0 at bins 0 and N/2, 1 elsewhere
-        weight = (1 + inner) / c.window / 1.5  # one-sided spectrum: inner bins count twice
-        hann = 0.5 - 0.5 * torch.cos(n * (2 * torch.pi / c.window))
-        basis = torch.cat([weight * angle.cos() * hann, -weight * angle.sin() * hann])[:, None]
-        spectrum = torch.cat([real, imag], dim=-1).transpose(1, 2)
-        wave = F.conv_transpose1d(spectrum, basis, stride=c.frame_hop)
-        side = (c.window - c.frame_hop) // 2
-        return wave[:, :, side:-side]
+        bases = Bases(*(self.get_buffer(name) for name in Bases._fields))
+        made: Tensor = self.decoder(latents, 0, bases)
+        return made
 
 
 class Codec(nn.Module):
@@ -261,9 +306,9 @@ class Codec(nn.Module):
         self.encoder = BandAnalysis(self.config)
         self.decoder = CodecDecoder(self.config)
 
-    def fit(self, levels: Tensor) -> float:
-        """Set the principal components of both halves from ``levels``; returns the share of variance kept."""
-        share = self.encoder.fit(levels)
+    def fit(self, features: Tensor) -> float:
+        """Set the components of both halves from ``features``; returns the share of variance kept."""
+        share = self.encoder.fit(features)
         self.decoder.centre.copy_(self.encoder.centre)
         self.decoder.synthesis.copy_(self.encoder.synthesis)
         return share

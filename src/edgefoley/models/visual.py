@@ -26,13 +26,14 @@ OUTPUT_NAMES = ("visual_feat", "class_logits")
 
 INT8_KEEP = (
     "encoder.stem.conv.weight",
-    *(f"encoder.blocks.{i}.depthwise.conv.weight" for i in range(9)),
+    *(f"encoder.blocks.{i}.depthwise.conv.weight" for i in range(16)),
     *(f"encoder.blocks.{i}.project.conv.weight" for i in (0, 1, 2, 3, 5, 8, 11)),
 )
 """Weights of `ClassSpaceVisual` (normalisation folded) that `export.compact.store_int8` should leave alone.
 
-Stored as int8 one at a time, these 17 cost the logits most of their precision, yet hold only 250 000 of
-4.6 million values: float16 for them costs 0.2 MB and gains 4.8 dB.
+Stored as int8 one at a time, the stem, the first nine depthwise and the seven projections cost the logits
+most of their precision, yet hold only 250 000 of 4.6 million values. The other depthwise ones add 0.12 MB in
+float16 and bring the relative error of the rows from 0.049 to 0.038.
 """
 
 

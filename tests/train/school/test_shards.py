@@ -44,7 +44,7 @@ def test_shards_hold_what_the_composer_makes(plan: Plan, codec: Path) -> None:
         rows = json.loads((plan.out / f"lessons_{shard:04d}.json").read_text(encoding="utf-8"))
         waves = read_flac(plan.out / f"lessons_{shard:04d}.flac", 2)
         latents = np.load(plan.out / f"latents_{shard:04d}.npy")
-        assert latents.shape == (2, 48, 100) and latents.dtype == np.float16
+        assert latents.shape == (2, 64, 100) and latents.dtype == np.float16
         for k, row in enumerate(rows):
             captions = row.pop("captions")
             wave, lesson = composer.compose(2 * shard + k, plan.seconds)

@@ -121,3 +121,12 @@ def test_finish_fills_without_clipping_and_keeps_silence() -> None:
 def test_nothing_to_place_is_an_error() -> None:
     with pytest.raises(ValueError, match="blows"):
         mixing.place_hits([Hit(0, 1)], [], 10, np.random.default_rng(0))
+
+
+def test_a_faster_sound_is_shorter_and_higher() -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(SAMPLE_RATE) / SAMPLE_RATE).astype(np.float32)
+    fast = mixing.change_speed(tone, 1.1)
+    assert len(fast) == pytest.approx(SAMPLE_RATE / 1.1, abs=2)
+    peak = np.abs(np.fft.rfft(fast * np.hanning(len(fast)))).argmax() * SAMPLE_RATE / len(fast)
+    assert peak == pytest.approx(1100, abs=2)
+    assert mixing.change_speed(tone, 1.0) is tone

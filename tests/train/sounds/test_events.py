@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgefoley.train.sounds.events import fade, loop_to, resample_speed, single_events
+from edgefoley.train.sounds.events import fade, single_events
 from edgefoley.train.sounds.recordings import high_pass
 from edgefoley.train.sync_curve import degrade, draw_curve
 
@@ -36,22 +36,6 @@ def test_close_events_join_when_the_gap_is_longer() -> None:
 def test_silence_has_no_events_and_noise_is_one() -> None:
     noise = np.random.default_rng(1).standard_normal(RATE).astype(np.float32) * 0.1
     assert len(single_events(noise, 0.06)) == 1
-
-
-@pytest.mark.parametrize("length", [100, 4800, 90_000])
-def test_loop_has_the_length_and_no_hole(length: int) -> None:
-    tone = np.sin(np.arange(length) * 2 * np.pi * 480 / RATE).astype(np.float32)
-    looped = loop_to(tone, 60_000, np.random.default_rng(0))
-    assert len(looped) == 60_000
-    level = np.sqrt(np.square(looped[1000:59_000]).reshape(58, 1000).mean(1))
-    assert level.min() > 0.2 and np.abs(looped).max() < 1.6
-
-
-def test_speed_moves_pitch() -> None:
-    tone = np.sin(np.arange(RATE) * 2 * np.pi * 500 / RATE).astype(np.float32)
-    fast = resample_speed(tone, 1.25)
-    peak = np.argmax(np.abs(np.fft.rfft(fast * np.hanning(len(fast))))) * RATE / len(fast)
-    assert len(fast) == RATE / 1.25 and abs(peak - 625) < 2
 
 
 def test_high_pass_removes_offset_and_keeps_sound() -> None:

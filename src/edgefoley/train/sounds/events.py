@@ -1,4 +1,4 @@
-"""Cut recordings into single events, and shape them for a scene: pure functions of waves at 48 kHz."""
+"""Find single events in recordings: pure functions of waves at 48 kHz."""
 
 from __future__ import annotations
 
@@ -59,49 +59,3 @@ def fade(wave: Wave, fade_in: int, fade_out: int) -> Wave:
     if b:
         out[-b:] *= 0.5 + 0.5 * np.cos(np.pi * np.arange(b) / b)
     return out.astype(np.float32)
-
-
-def resample_speed(wave: Wave, speed: float) -> Wave:
-    """Played ``speed`` times as fast (pitch moves with it), by linear interpolation."""
-    count = int(len(wave) / speed)
-    return np.interp(np.arange(count) * speed, np.arange(len(wave)), wave).astype(np.float32)
-
-
-def loop_to(wave: Wave, samples: int, rng: np.random.Generator) -> Wave:
-    """A stretch of ``samples`` from a recording; a shorter one is repeated with crossfades of up to half a
-    second."""
-    if len(wave) >= samples:
-        begin = int(rng.integers(0, len(wave) - samples + 1))
-        return wave[begin : begin + samples].copy()
-    cross = min(SAMPLE_RATE // 2, len(wave) // 3)
-    if cross < 64:
-        return np.resize(wave, samples).astype(np.float32)
-    ramp = np.sin(np.linspace(0, np.pi / 2, cross, dtype=np.float32))
-    out = np.zeros(samples + len(wave), dtype=np.float32)
-    position = 0
-    while position < samples:
-        part = wave.copy()
-        if position:
-            part[:cross] *= ramp
-        part[-cross:] *= ramp[::-1]
-        out[position : position + len(part)] += part
-        position += len(wave) - cross
-    return out[:samples]
-
-
-def room(wave: Wave, rng: np.random.Generator) -> Wave:
-    """A plain room: exponentially decaying, slightly dulled noise as impulse response, added 9 to 22 dB
-    below."""
-    from scipy.signal import fftconvolve
-
-    seconds = float(rng.uniform(0.1, 0.9))
-    count = int(seconds * SAMPLE_RATE)
-    response = rng.standard_normal(count, dtype=np.float32)  # float32: the transform is twice as fast
-    response *= np.exp(np.linspace(0, -6.9, count, dtype=np.float32))
-    response[1:] = response[1:] + response[:-1]
-    response *= np.float32(10 ** (-rng.uniform(9, 22) / 20) / np.sqrt(np.square(response).sum()))
-    delay = int(rng.uniform(0.002, 0.02) * SAMPLE_RATE)
-    wet = fftconvolve(wave, response)[: max(0, len(wave) - delay)]
-    out = wave.copy()
-    out[delay:] += wet.astype(np.float32)
-    return out

@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgefoley.metrics import artefacts, audio_quality
 from edgefoley.models.codec import Codec, ExportDecoder
 from edgefoley.models.phase import dft_bases, griffin_lim
-from edgefoley.train.codec import batches, load_codec, split
+from edgefoley.train.codec import batches, load_codec
 from edgefoley.train.sounds.recordings import Pool, load_pool
 
 RATE, HOP = 48_000, 960
@@ -297,7 +297,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="FP32 alone, no ViSQOL")
     parser.add_argument("--json", type=Path, help="write the result here too")
     arguments = parser.parse_args()
-    pool, codec = split(load_pool(arguments.data, arguments.recordings)), load_codec(arguments.codec)
+    pool, codec = load_pool(arguments.data, arguments.recordings), load_codec(arguments.codec)
     chosen = sounds(pool, arguments.seconds, arguments.limit)
     card = {
         "recordings": len(chosen), "seconds": sum(len(w) for _, w in chosen) / RATE,

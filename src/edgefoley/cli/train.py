@@ -15,6 +15,12 @@ import click
 from edgefoley.errors import UsageError
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+OUT: dict[str, Any] = {
+    "type": FOLDER,
+    "metavar": "FOLDER",
+    "show_default": True,
+    "help": "Where to write.",
+}
 SOUNDS: dict[str, Any] = {"type": FOLDER, "metavar": "FOLDER", "multiple": True, "required": True}
 
 EPILOG = """\b
@@ -67,14 +73,7 @@ def needed(extra: str = "networks") -> None:
 
 
 @command.command("fetch-sounds", epilog=FETCH_EPILOG)
-@click.option(
-    "--out",
-    type=FOLDER,
-    metavar="FOLDER",
-    default="runs/sounds/packages",
-    show_default=True,
-    help="Where to write.",
-)
+@click.option("--out", default="runs/sounds/packages", **OUT)
 @click.option(
     "--licence",
     metavar="NAME",
@@ -102,14 +101,7 @@ def fetch_sounds(out: Path, licence: tuple[str, ...], only: tuple[str, ...]) -> 
 
 
 @command.command("make-sounds", epilog=SOUNDS_EPILOG)
-@click.option(
-    "--out",
-    type=FOLDER,
-    metavar="FOLDER",
-    default="runs/sounds/synthetic",
-    show_default=True,
-    help="Where to write.",
-)
+@click.option("--out", default="runs/sounds/synthetic", **OUT)
 @click.option(
     "--takes", metavar="N", type=click.IntRange(1), default=24, show_default=True, help="Sounds of each kind."
 )
@@ -127,9 +119,7 @@ def make_sounds(out: Path, takes: int, seed: int) -> None:
 
 @command.command("make-data", epilog=DATA_EPILOG)
 @click.option("--sounds", **SOUNDS, help="Folder with a manifest.tsv; can be repeated.")
-@click.option(
-    "--out", type=FOLDER, metavar="FOLDER", default="runs/school", show_default=True, help="Where to write."
-)
+@click.option("--out", default="runs/school", **OUT)
 @click.option(
     "--lessons",
     metavar="N",
@@ -181,9 +171,7 @@ def make_data(out: Path, workers: int, page: int, **chosen: Any) -> None:
 
 @command.command("look", epilog=LOOK_EPILOG)
 @click.option("--sounds", **SOUNDS, help="Folder with a manifest.tsv; can be repeated.")
-@click.option(
-    "--out", type=FOLDER, metavar="FOLDER", default="runs/school", show_default=True, help="Where to write."
-)
+@click.option("--out", default="runs/school", **OUT)
 @click.option("--count", type=click.IntRange(1), default=12, show_default=True)
 @click.option(
     "--first", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first lesson."

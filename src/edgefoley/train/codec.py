@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,8 @@ from edgefoley.models.codec import FLOOR, Codec, CodecConfig, mel_bank
 from edgefoley.models.phase import bin_order
 from edgefoley.train.loop import LoopConfig, log_line, mark_done, train
 from edgefoley.train.sounds.library import SoundLibrary
-from edgefoley.train.sounds.recordings import Pool, is_held_out
+from edgefoley.train.sounds.recordings import Pool
 
-HELD_OUT = 0.15  # of the groups
 BLUR = 0.1  # largest deviation of the noise that is added to latents in training
 
 
@@ -56,12 +55,6 @@ class SpectrumLoss(nn.Module):
         true = (power @ self.bank).log()
         band_term = ((level.clamp(max=7).exp() @ self.bank).log() - true).abs().mean()
         return {"bins": bin_term, "bands": band_term}
-
-
-def split(pool: Pool, share: float = HELD_OUT) -> Pool:
-    """The pool with ``share`` of its groups held out."""
-    marked = (replace(r, held_out=is_held_out(r.group, share)) for r in pool.recordings)
-    return replace(pool, recordings=tuple(marked))
 
 
 def made_up(rng: np.random.Generator, samples: int) -> npt.NDArray[np.float32]:
@@ -142,7 +135,7 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    pool = split(SoundLibrary.build(args.data, args.out.parent / "library", say=print).pool)
+    pool = SoundLibrary.build(args.data, args.out.parent / "library", say=print).pool
     codec = Codec()
     args.out.mkdir(parents=True, exist_ok=True)
     if (args.out / "codec.safetensors").exists():  # the components never change once latents were made

@@ -64,6 +64,11 @@ class Row:
     timed: bool
 
 
+def visual_rows(tokens: int) -> int:
+    """Pictures of a stretch of so many tokens (25 per second, 2 pictures per second)."""
+    return max(1, -(-tokens * 2 // 25))
+
+
 class Examples:
     """``self(step)`` is a pure function of seed and step."""
 
@@ -135,7 +140,7 @@ class Examples:
         seen = [voice.concept for voice in lesson.voices if voice.role == "seen"]
         visual = None
         if picture and seen and rng.random() < (0.9 if not text else 0.6):
-            visual = self.visual(seen[0], max(1, -(-tokens * 2 // 25)), rng)
+            visual = self.visual(seen[0], visual_rows(tokens), rng)
         return Row(whole[:, begin : begin + size].astype(np.float32), text, visual, curve, picture)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
@@ -144,7 +149,7 @@ class Examples:
         rows = [self.example(tokens, rng) for _ in range(max(1, round(self.batch * 250 / tokens)))]
         text, mask = self.captioner([row.text for row in rows])
         device = text.device
-        nothing = torch.zeros(max(1, -(-tokens * 2 // 25)), NANO.visual_dim, device=device)
+        nothing = torch.zeros(visual_rows(tokens), NANO.visual_dim, device=device)
         flags = [(float(row.visual is not None), float(row.timed)) for row in rows]
         return {
             "latents": torch.from_numpy(np.stack([row.latents for row in rows])).to(device),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ def encode_shard(codec: Codec, waves: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    from edgefoley.train.school.shards import claim_codec, read_flac
+    from edgefoley.train.school.shards import claim_codec, latents_path, read_flac, write_latents
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -43,14 +42,10 @@ def main() -> None:
     if not shards:
         raise SystemExit(f"no lessons in {args.school}: run edgefoley train make-data first")
     for path in shards:
-        target = path.with_name(path.stem.replace("lessons", "latents") + ".npy")
-        if target.exists():
+        if latents_path(path).exists():
             continue
         latents = encode_shard(codec, read_flac(path.with_suffix(".flac"), len(json.loads(path.read_text()))))
-        with (part_file := target.with_suffix(".part")).open("wb") as file:
-            np.save(file, latents)
-        os.replace(part_file, target)
-        print(target.name, flush=True)
+        print(write_latents(path, latents).name, flush=True)
 
 
 if __name__ == "__main__":

@@ -98,16 +98,15 @@ class Lesson:
 def _fact(voice: Voice, seconds: float) -> SoundFact:
     strengths = [strength for _, strength in voice.hits]
     span = voice.hits[-1][0] - voice.hits[0][0] if len(voice.hits) > 1 else seconds
-    continuous = voice.looped
     return SoundFact(
         concept=voice.concept,
-        count=0 if continuous else len(voice.hits),
+        count=0 if voice.looped else len(voice.hits),
         strength=float(np.mean(strengths)) if strengths else 0.5,
         rate_hz=(len(voice.hits) - 1) / span if len(voice.hits) > 1 and span > 0 else 0.0,
         distance_m=voice.distance_m,
         onscreen=voice.role == "seen",
-        striker="" if continuous else voice.striker,
-        struck="" if continuous else voice.struck,
+        striker="" if voice.looped else voice.striker,
+        struck="" if voice.looped else voice.struck,
     )
 
 

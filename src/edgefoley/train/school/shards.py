@@ -157,6 +157,20 @@ def read_flac(path: Path, count: int) -> npt.NDArray[np.int16]:
     return samples.reshape(count, -1)
 
 
+def write_latents(lessons: Path, latents: npt.NDArray[np.float16]) -> Path:
+    """The latents of a shard beside its ``lessons`` file, whole or not at all; returns their path."""
+    target = latents_path(lessons)
+    with (part := target.with_suffix(".part")).open("wb") as file:
+        np.save(file, latents)
+    os.replace(part, target)
+    return target
+
+
+def latents_path(lessons: Path) -> Path:
+    """lessons_0000.json -> latents_0000.npy"""
+    return lessons.with_name(lessons.stem.replace("lessons", "latents") + ".npy")
+
+
 def captions_of(lesson: Lesson) -> dict[str, Any]:
     """Captions at the three levels in both languages, wording for the sound alone, and a negative prompt."""
     facts, rng = lesson.facts(), np.random.default_rng([13, lesson.seed])
@@ -186,10 +200,7 @@ def write_lessons(composer: Composer, plan: Plan, number: int, encode: Encoder |
     if plan.keep_sound:
         write_flac(target.with_suffix(".flac"), waves)
     if encode is not None:
-        latents = plan.out / f"latents_{number:04d}.npy"
-        with (part := latents.with_suffix(".part")).open("wb") as file:
-            np.save(file, encode(np.stack(waves)))
-        os.replace(part, latents)
+        write_latents(target, encode(np.stack(waves)))
     write_whole(target, json.dumps(rows, ensure_ascii=False).encode())
 
 

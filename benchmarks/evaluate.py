@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from edgefoley import media, mix, output
+from edgefoley.metrics.event_scores import interval
 from edgefoley.metrics.onsets import onset_f1
 from edgefoley.pipeline import Pipeline
 from edgefoley.timeline import grid_count
@@ -45,7 +46,6 @@ from edgefoley.types import Clip, Conditioning, FrameView
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "bouncing_ball.mp4"
 LOUDNESS = -23.0  # LUFS, as the command line's default
-DRAWS = 10_000
 SCORED = 8.0  # seconds of a sound that score.py looks at
 CASES = ("clips", "shuffled", "no prompt", "prompts", "example")
 LANGUAGES = ("en", "zh")
@@ -129,14 +129,6 @@ def sync_core(clips: Path, limit: int | None) -> list[Reference]:
     with (clips / "manifest.tsv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["sync_core"] == "yes"]
     return [Reference(clips / row["name"], row["seen_heard"]) for row in rows[:limit]]
-
-
-def interval(values: list[float]) -> dict[str, float]:
-    """Mean and 95 % percentile bootstrap interval."""
-    array = np.asarray(values, dtype=np.float64)
-    draws = np.random.default_rng(0).integers(0, len(array), (DRAWS, len(array)))
-    low, high = np.percentile(array[draws].mean(1), [2.5, 97.5])
-    return {"mean": float(array.mean()), "low": float(low), "high": float(high)}
 
 
 def score(shared: Path, folder: Path, *against: str) -> dict[str, Any]:

@@ -33,6 +33,57 @@ def make_onnx_bundle(folder: str | Path, **defaults: object) -> Path:
     return folder
 
 
+def make_chained_bundle(folder: str | Path, **defaults: object) -> Path:
+    """``make_onnx_bundle`` whose denoiser is a chain of two parts, for "ort" alone: the same nodes, cut where
+    the latents and the condition have been weighed."""
+    folder = make_onnx_bundle(folder, **defaults)
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    components = manifest["components"]
+    for component in components.values():
+        component["artefacts"].pop("fake")
+    whole, latent = components["denoiser"], SIZES["latent"]
+    wide = {"shape": [1, latent, "L"], "dtype": "float32"}
+    between = [{"name": name, **wide} for name in ("weighed", "pull")]
+    inputs = {entry["name"]: entry for entry in whole["inputs"]}
+    sides = {
+        "denoiser.00": ([inputs[name] for name in ("latents", "target", "clock")], between),
+        "denoiser.01": ([*between, inputs["text_level"]], whole["outputs"]),
+    }
+    for (name, (takes, gives)), graph in zip(sides.items(), _denoiser_parts(latent), strict=True):
+        save(graph, folder / f"{name}.onnx")
+        components[name] = {
+            "inputs": takes,
+            "outputs": gives,
+            "artefacts": {"ort": {"path": f"{name}.onnx"}},
+        }
+    whole["artefacts"], whole["attributes"]["parts"] = {}, list(sides)
+    write_manifest(folder, manifest)
+    return folder
+
+
+def _denoiser_parts(latent: int) -> tuple[str, str]:
+    return (
+        f"""first (float[1,{latent},L] latents, float[1,{latent},N] target, float[1] clock)
+            => (float[1,{latent},L] weighed, float[1,{latent},L] pull)
+            <float a = {{0.8}}, float b = {{0.1}}, float one = {{1}}, int64[1] last = {{3}},
+             int64[3] flat = {{1, {latent}, -1}}> {{
+            once = Unsqueeze(target, last)
+            twice = Concat <axis = 3> (once, once)
+            wide = Reshape(twice, flat)
+            weighed = Mul(latents, a)
+            late = Mul(clock, b)
+            share = Add(late, one)
+            pull = Mul(wide, share)
+        }}""",
+        f"""second (float[1,{latent},L] weighed, float[1,{latent},L] pull, float[1] text_level)
+            => (float[1,{latent},L] velocity) <float c = {{0.01}}> {{
+            shift = Mul(text_level, c)
+            difference = Sub(weighed, pull)
+            velocity = Add(difference, shift)
+        }}""",
+    )
+
+
 def save(graph: str, path: Path) -> None:
     """Check a graph in ONNX's text form and write it as a model file."""
     model = onnx.parser.parse_model(_HEADER + graph)

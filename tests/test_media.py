@@ -502,3 +502,51 @@ def test_a_hole_in_the_sound_stays_a_hole(tmp_path):
     samples = media.read_audio(path).samples[0]
     loud = np.abs(samples) > 0.1
     np.testing.assert_array_equal(np.flatnonzero(np.diff(loud.astype(int))), [23999, 95999, 119999])
+
+
+@pytest.mark.parametrize(
+    ("picture", "scaled"),
+    [
+        ((1920, 1080), (398, 224)),
+        ((1080, 1920), (224, 398)),
+        ((64, 64), (224, 224)),
+        ((853, 480), (398, 224)),
+    ],
+)
+def test_covering_keeps_the_aspect_ratio(picture, scaled):
+    """The published encoder's rule: the shorter side becomes 224, the longer int(224 * long / short)."""
+    assert media.covering(*picture, 224, 224) == scaled
+    short, long = sorted(picture)
+    assert max(scaled) == int(224 * long / short)
+
+
+@pytest.mark.parametrize("extra", range(6))
+def test_the_middle_is_torchvisions(extra):
+    """CenterCrop begins at int(round(rest / 2)), where Python rounds halves to even."""
+    picture = np.arange(8 + extra)[None].repeat(9, axis=0)
+    kept = media.middle(picture, (8, 8))
+    assert kept.shape == (8, 8)
+    assert kept[0, 0] == round(extra / 2.0)
+
+
+@pytest.mark.parametrize("rotate", [(0, False), (90, False), (180, True)])
+def test_cropped_frames_are_the_scaled_middle(make_clip, rotate):
+    """Against torch's antialiased bicubic scaling of the decoded frame, then the central square."""
+    torch = pytest.importorskip("torch")
+    y, x = np.mgrid[0:90, 0:160] / 16
+    colours = [128 + 100 * np.sin(x), 128 + 100 * np.cos(y + x / 3), 40 + 1.1 * (x + y) * 8]
+    picture = np.stack(colours, axis=-1).clip(0, 255).astype(np.uint8)
+    path = make_clip(size=(160, 90), count=2, pictures=[picture] * 2, rotate=rotate)
+    crop = View(F(1), (56, 56), "rgb", fit="crop", interpolation="bicubic")
+    upright = (160, 90) if rotate[0] == 90 else (90, 160)
+    views = media.read_clip(path, {"crop": crop, "whole": View(F(1), upright)}).views
+    whole = torch.from_numpy(views["whole"].frames[0].astype(np.float32)).permute(2, 0, 1)[None]
+    size = [56 * side // 90 for side in upright]
+    scaled = torch.nn.functional.interpolate(whole, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0)
+    top, left = (round((side - 56) / 2) for side in size)
+    wanted = scaled[top : top + 56, left : left + 56].numpy()
+    frame = views["crop"].frames[0].astype(np.float32)
+    assert frame.shape == (56, 56, 3)
+    assert np.abs(frame - wanted).mean() < 1.5
+    off = scaled[:56, :56].numpy() if left else scaled[top - 4 : top + 52, :56].numpy()
+    assert np.abs(frame - off).mean() > 5  # the wrong part of the picture would be seen

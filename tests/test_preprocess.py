@@ -10,7 +10,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from edgefoley.errors import BundleIntegrityError
-from edgefoley.preprocess import tokenize
+from edgefoley.preprocess import tokenize, tokenize_together
 
 
 def save_tokenizer(path, vocabulary, sentence=True, limit=None, pad=None):
@@ -73,3 +73,14 @@ def test_no_token_at_all_is_an_error(tmp_path):
     path = save_tokenizer(tmp_path / "t.json", {"dog": 0}, sentence=False)
     with pytest.raises(BundleIntegrityError, match="no token"):
         tokenize(path, "")
+
+
+def test_texts_together_are_padded_to_the_longest(tmp_path):
+    path = save_tokenizer(tmp_path / "t.json", WORDS)
+    (ids, mask), (short, short_mask) = tokenize_together(path, ["dog barks dog", "dog"], pad_id=9)
+    assert ids.tolist() == [[1, 2, 3, 2]]
+    assert short.tolist() == [[1, 2, 9, 9]]
+    assert mask.tolist() == [[1.0] * 4]
+    assert short_mask.tolist() == [[1.0, 1.0, 0.0, 0.0]]
+    assert short.dtype == np.int64
+    assert short_mask.dtype == np.float32

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from edgefoley.errors import UsageError
-from edgefoley.sampling import SOLVERS, blend, euler, guided, heun, midpoint, noise, sigmas, triangle
+from edgefoley.sampling import (
+    SOLVERS,
+    blend,
+    euler,
+    evaluated,
+    guided,
+    heun,
+    midpoint,
+    noise,
+    sigmas,
+    triangle,
+)
 from edgefoley.timeline import windows
 
 
@@ -154,3 +165,14 @@ def test_blend_crosses_over_gradually_and_keeps_the_middle():
 def test_blend_refuses_a_gap():
     with pytest.raises(ValueError, match="do not cover"):
         blend([np.ones(3, np.float32), np.ones(3, np.float32)], [(0, 3), (4, 7)], 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [("euler", (1.0, 0.5)), ("heun", (1.0, 0.5, 0.5, 0.0)), ("midpoint", (1.0, 0.75, 0.5, 0.25))],
+)
+def test_evaluated_levels_are_those_that_the_solver_asks_for(name, levels):
+    asked = []
+    for _ in SOLVERS[name](lambda x, sigma: asked.append(sigma) or x, np.ones(3, np.float32), sigmas(2)):
+        pass
+    assert evaluated(SOLVERS[name], sigmas(2)) == tuple(asked) == levels

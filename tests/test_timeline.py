@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from edgefoley.errors import BundleIntegrityError
-from edgefoley.timeline import Timeline, grid_count, pick_frames, windows
+from edgefoley.timeline import Timeline, grid_count, pick_frames, segment_count, windows
 
 F = Fraction
 
@@ -128,3 +128,28 @@ def test_windows_cover_everything_and_overlap(count, size, overlap):
 def test_window_not_longer_than_the_overlap_is_refused():
     with pytest.raises(ValueError, match="longer than the overlap"):
         windows(10, 2, 2)
+
+
+@pytest.mark.parametrize("count", [751, 800, 1000, 1499, 2000, 29_999, 30_000])
+@pytest.mark.parametrize("shortest", [False, True])
+def test_windows_begin_at_multiples_of_the_step(count, shortest):
+    stretches = windows(count, 750, 150, step=16, shortest=shortest)
+    assert stretches[0][0] == 0
+    assert stretches[-1][1] == count
+    assert all(start % 16 == 0 for start, _ in stretches)
+    assert len({stop - start for start, stop in stretches}) == 1
+    assert stretches[0][1] <= 750
+    assert all(a[1] - b[0] >= 150 and b[0] > a[0] for a, b in pairwise(stretches))
+
+
+def test_shortest_windows_are_as_few_but_no_longer_than_they_must_be():
+    assert windows(800, 750, 150, step=16) == [(0, 736), (64, 800)]
+    assert windows(800, 750, 150, step=16, shortest=True) == [(0, 480), (320, 800)]
+
+
+@pytest.mark.parametrize(
+    ("frames", "count"), [(1, 1), (15, 1), (16, 1), (23, 1), (24, 2), (200, 24), (375, 45)]
+)
+def test_segments_lie_wholly_within_the_frames(frames, count):
+    assert segment_count(frames, 16, 8) == count
+    assert frames < 16 or 8 * (count - 1) + 16 <= frames < 8 * count + 16

@@ -7,6 +7,7 @@ Layer 3.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import warnings
@@ -22,7 +23,10 @@ import numpy as np
 from edgefoley import media, mix, output, targets
 from edgefoley._version import __version__
 from edgefoley.bundle import builtin_folder, known_bundles, open_bundle
+from edgefoley.encoders import piece_spans
 from edgefoley.errors import BundleError, UsageError
+from edgefoley.event_files import read_event_file
+from edgefoley.events import EventList, with_events
 from edgefoley.memory import Stopwatch
 from edgefoley.pipeline import Pipeline
 from edgefoley.settings import (
@@ -34,6 +38,8 @@ from edgefoley.settings import (
     exact,
     sound_seconds,
 )
+from edgefoley.soundtrack import moved
+from edgefoley.source import excerpt
 from edgefoley.targets import Target
 from edgefoley.timeline import Timeline
 from edgefoley.types import Audio, Clip, Foley, Stats
@@ -98,9 +104,36 @@ def generate(
     planned = _planned(source, source.stem, output, options)
     with _opened(model) as pipeline:
         run, watch = _Run(pipeline, prompt, options, on_progress), Stopwatch()
-        with run.stage(watch, "read"):
-            clip = media.read_clip(source, pipeline.bundle.views(), start, end, max_height=options.max_height)
-        return run.takes(clip, None, planned, watch)
+        # The clip is handed over, not kept here: its frames are let go when they are encoded.
+        return run.takes(run.read(source, start, end, watch), None, planned, watch)
+
+
+def find_events(
+    video: PathLike,
+    *,
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    model: str | Path | Pipeline = "nano",
+    on_progress: Progress | None = None,
+) -> EventList:
+    """When the model sees something happen in ``video`` that sounds, with the curves behind it; times count
+    from the video's beginning. An edited copy goes back in as ``generate(video, events=...)``.
+
+    ``on_progress(stage, fraction)`` hears "read" and "encode". Raises UsageError for a model without event
+    curve, and the reader's errors.
+    """
+    begin, stop = exact(start, "start"), exact(end, "end")
+    report = on_progress or _silent
+    with _opened(model) as pipeline:
+        pipeline.check_event_curve()
+        views = {name: view for name, view in pipeline.bundle.views().items() if name == "sync"}
+        report("read", 0.0)
+        clip = media.read_clip(Path(video), views, begin, stop)
+        report("read", 1.0)
+        report("encode", 0.0)
+        found = pipeline.events(clip).later(float(clip.start))
+        report("encode", 1.0)
+    return replace(found, source=str(video))
 
 
 def sound(
@@ -132,6 +165,12 @@ class _Run:
         self.pipeline, self.prompt, self.options = pipeline, prompt, options
         self.progress = progress or _silent
         self.original: Audio | None = None
+        self.edited: EventList | None = None
+        if options.events is not None:
+            pipeline.check_event_curve()
+            given = options.events
+            self.edited = given if isinstance(given, EventList) else read_event_file(os.fspath(given))
+        self.offset = exact(options.offset_ms, "offset_ms", "milliseconds") or Fraction(0)
         defaults = pipeline.bundle.defaults
         guidance = defaults.guidance if options.guidance_scale is None else options.guidance_scale
         if options.negative_prompt and guidance <= 1:
@@ -148,6 +187,26 @@ class _Run:
             yield
         self.progress(name, 1.0)
 
+    def read(self, source: Path, start: Fraction | None, end: Fraction | None, watch: Stopwatch) -> Clip:
+        """The clip with its frames; without them, where the memory limit has it read in pieces."""
+        pipeline, options = self.pipeline, self.options
+        if pipeline.plans_memory:
+            info = media.probe(source)
+            begin, stop = excerpt(source, info.duration, start, end)
+            plan = pipeline.prepare(stop - begin, info, options.num_steps, options.guidance_scale)
+            if plan is not None and plan.pieces:
+                return Clip(info, begin, stop - begin, {})
+        with self.stage(watch, "read"):
+            views = pipeline.bundle.views()
+            return media.read_clip(source, views, start, end, max_height=options.max_height)
+
+    def pieces(self, clip: Clip) -> Iterator[Clip]:
+        """The frames of a clip that has none itself."""
+        views, height = self.pipeline.bundle.views(), self.options.max_height
+        for start, stop in piece_spans(self.pipeline.bundle, clip.duration):
+            span = clip.start + start, clip.start + stop
+            yield media.read_clip(clip.info.path, views, *span, max_height=height)
+
     def takes(
         self, clip: Clip | None, length: Fraction | None, planned: Sequence[Target], before: Stopwatch
     ) -> list[Take]:
@@ -155,10 +214,17 @@ class _Run:
         so far."""
         options = self.options
         seed = secrets.randbelow(DRAWN_SEEDS) if options.seed is None else options.seed
+        events = None if clip is None else self.checked_events(clip)
+        if length is not None:
+            self.pipeline.prepare(length, None, options.num_steps, options.guidance_scale)
+        pieces = None if clip is None or clip.views else self.pieces(clip)
         conditioning = self.pipeline.encode(
-            clip, self.prompt, options.negative_prompt, duration=length, on_progress=self.progress
+            clip, self.prompt, options.negative_prompt, length, self.progress, pieces
         )
+        clip = None if clip is None else replace(clip, views={})
         conditioning = replace(conditioning, stages=(*before.stages, *conditioning.stages))
+        if events is not None:
+            conditioning = with_events(conditioning, events)
         results = []
         for number, target in enumerate(planned):
             foley = self.pipeline.render(
@@ -168,11 +234,40 @@ class _Run:
             conditioning = replace(conditioning, stages=())
         return results
 
+    def checked_events(self, clip: Clip) -> EventList | None:
+        """The list that was given, for this clip, if one was; checked with the offset before any work."""
+        if abs(self.offset) >= 1000 * clip.duration:
+            raise UsageError(
+                f"offset_ms {float(self.offset):g} moves all of the sound out of the clip, which lasts "
+                f"{float(clip.duration):.3f} s; take less."
+            )
+        if self.edited is None:
+            return None
+        here = self.edited.of_clip(clip)
+        if self.edited.events and not here.events:
+            name = self.edited.source or "the event list"
+            note = (
+                f"{name}: none of its {len(self.edited.events)} events lies "
+                f"in the clip, which begins at {float(clip.start):.3f} s; times count from the beginning of "
+                "the video"
+            )
+            warnings.warn(note, media.MediaWarning, stacklevel=2)
+        return here
+
+    def shifted(self, audio: Audio) -> Audio:
+        """``audio`` moved by the offset, to the sample.
+
+        The finished sound is moved, not the events before it is made: with the same seed it stays the same
+        sound, which is what somebody who nudges it expects. Moved events would give another one, and only to
+        the next 20 ms. The price is silence, as long as the offset, at the end that the sound leaves.
+        """
+        return moved(audio, math.floor(self.offset * audio.rate / 1000 + Fraction(1, 2)))
+
     def finish(self, foley: Foley, clip: Clip | None, target: Target) -> Take:
         """Set the loudness and write the files of one take: all of them or none."""
         watch = Stopwatch()
         with self.stage(watch, "level"):
-            audio, level = mix.normalise_with_report(foley.audio, self.options.loudness)
+            audio, level = mix.normalise_with_report(self.shifted(foley.audio), self.options.loudness)
         if not level.reached:
             warnings.warn(_why_not_reached(self.options.loudness, level), media.MediaWarning, stacklevel=2)
         measured = {
@@ -180,6 +275,8 @@ class _Run:
             "true_peak_dbtp": level.true_peak,
             "gain_db": level.gain_db,
             "limited_db": level.limited_db,
+            "offset_ms": float(self.offset),
+            "events": None if self.edited is None else self.edited.source or "given",
         }
         foley = replace(foley, audio=audio, extra={**foley.extra, **measured})
         written = _NOWHERE
@@ -239,6 +336,10 @@ def metadata_of(foley: Foley) -> dict[str, str]:
     if foley.guidance_scale > 1:
         facts["negative prompt"] = foley.negative_prompt
     facts |= {"seed": str(foley.seed), "steps": str(foley.num_steps), "guidance": f"{foley.guidance_scale:g}"}
+    if foley.extra.get("events") is not None:
+        facts["events"] = Path(foley.extra["events"]).name
+    if foley.extra.get("offset_ms"):
+        facts["offset"] = f"{foley.extra['offset_ms']:g} ms"
     words = "; ".join(f"{name}: {value}" for name, value in facts.items())
     return {"comment": f"Machine-generated by edgefoley {__version__}; {words}"}
 

@@ -1,20 +1,7 @@
-"""Open a model bundle: one folder with ``manifest.json`` and the files it names.
+"""Open a model bundle: one folder with ``manifest.json`` (see ``manifest``) and the files it names.
 
-manifest.json, schema 1::
-
-    schema        1
-    name, version, licence, description      strings
-    source        what it was made from: {..., "sha256": ...}
-    timeline      Timeline.to_json()
-    components    NAME -> {inputs: [{name, shape, dtype}], outputs: [...], attributes: {...},
-                           artefacts: {BACKEND: {path, sha256, bytes}}}
-    tokenizer     {path, sha256, bytes}
-    quantization  null or what was done; quality: metric -> value
-    defaults      {steps, guidance, negative_prompt} and, optionally, solver ("euler") and shift (1.0)
-    attributions  [...]
-
-Paths are relative, with "/", and stay inside the folder. The manifest and the sizes of all files are checked
-when the bundle is opened; a file's sha256 when it is first used, so that opening stays quick.
+The manifest and the sizes of all files are checked when the bundle is opened; a file's sha256 when it is
+first used, so that opening stays quick.
 
 Layer 1: standard library only.
 """
@@ -24,78 +11,44 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from edgefoley.errors import BundleError, BundleIntegrityError, BundleNotFoundError
+from edgefoley.manifest import (
+    CONTRACT,
+    Artefact,
+    Component,
+    file_entries,
+    read_artefact,
+    read_components,
+)
 from edgefoley.timeline import Timeline
-from edgefoley.types import TensorSpec, View
+from edgefoley.types import View
+
+__all__ = [
+    "CONTRACT",
+    "MANIFEST",
+    "SCHEMA",
+    "Artefact",
+    "Bundle",
+    "Component",
+    "Defaults",
+    "builtin_folder",
+    "known_bundles",
+    "open_bundle",
+    "sha256",
+    "write_manifest",
+]
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 
-# Component -> (inputs it may have, the one it must have, outputs it must have). A graph may leave out inputs
-# that its network does not need. The outputs of conditioner and timestep are free; the denoiser takes them by
-# name.
-CONTRACT: Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
-    "text": (("token_ids", "mask"), "token_ids", ("text_feat",)),
-    "visual": (("frames",), "frames", ("visual_feat",)),
-    "sync": (("frames", "ages"), "frames", ("sync_feat",)),
-    "conditioner": (
-        (
-            "text_feat",
-            "visual_feat",
-            "sync_feat",
-            "visual_present",
-            "sync_present",
-            "sync_index",
-            "visual_position",
-        ),
-        "text_feat",
-        (),
-    ),
-    "timestep": (("t",), "t", ()),
-    "denoiser": ((), "latents", ("velocity",)),
-    "decoder": (("latents",), "latents", ("waveform",)),
-}
-# Attributes that the pipeline reads, and what they must look like.
-ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    "visual": ("size", "pixel", "batch"),
-    "sync": ("size", "pixel", "context_frames"),
-    "denoiser": ("latent_dim", "latent_multiple"),
-    "decoder": ("context_latents",),
-}
 VIEWS = {"visual": "visual_rate", "sync": "sync_rate"}
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A file of the bundle: ``path`` relative to the folder, ``sha256`` in hex, size in ``bytes``."""
-
-    path: str
-    sha256: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Component:
-    """One graph: its tensors, the ``attributes`` that the pipeline reads, and one file per back end."""
-
-    name: str
-    inputs: Mapping[str, TensorSpec]
-    outputs: Mapping[str, TensorSpec]
-    attributes: Mapping[str, Any]
-    artefacts: Mapping[str, Artefact]
-
-    def width(self, tensor: str) -> int:
-        """Size of the last axis of an input or output. Raises BundleIntegrityError where the manifest leaves
-        it free."""
-        spec = self.inputs.get(tensor) or self.outputs[tensor]
-        if not isinstance(spec.shape[-1], int):
-            raise BundleIntegrityError(f"component {self.name!r}: the last axis of {tensor!r} must be fixed.")
-        return spec.shape[-1]
+# Back ends that read another one's files, where a bundle has none for them.
+READS = {"ov": "ort"}
 
 
 @dataclass(frozen=True)
@@ -124,37 +77,52 @@ class Bundle:
     tokenizer: Artefact
     defaults: Defaults
     manifest: Mapping[str, Any]
+    classes: Artefact | None = None
     _verified: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def backends(self) -> tuple[str, ...]:
         """Names of the back ends for which every component has a file."""
-        sets = [set(component.artefacts) for component in self.components.values()]
+        sets = [set(component.artefacts) for component in self.components.values() if not component.parts]
         return tuple(sorted(set.intersection(*sets)))
 
     @property
     def files(self) -> tuple[Artefact, ...]:
-        """Every file the manifest names."""
-        graphs = (a for component in self.components.values() for a in component.artefacts.values())
-        return (self.tokenizer, *graphs)
+        """Every file the manifest names, each once."""
+        graphs = [a for component in self.components.values() for a in component.artefacts.values()]
+        tables = (self.tokenizer,) if self.classes is None else (self.tokenizer, self.classes)
+        every = (file for artefact in (*tables, *graphs) for file in artefact.files)
+        return tuple({file.path: file for file in every}.values())
 
     def artefact(self, component: str, backend: str) -> Path:
-        """The verified file of ``component`` for ``backend``.
+        """The graph file of ``component`` for ``backend``, verified with all that it refers to.
 
         Raises BundleError when the bundle has none, BundleIntegrityError when its sha256 is not the
         manifest's.
         """
+        artefact = self.artefact_entry(component, backend)
+        for data in artefact.data:
+            self._checked(data)
+        return self._checked(artefact)
+
+    def artefact_entry(self, component: str, backend: str) -> Artefact:
+        """What the manifest says of that file. Raises BundleError when the bundle has none."""
         artefacts = self.components[component].artefacts
-        if backend not in artefacts:
+        name = backend if backend in artefacts else READS.get(backend, backend)
+        if name not in artefacts:
             raise BundleError(
                 f"model {self.name!r} has no file of its {component!r} network for the back end {backend!r}; "
                 f"it has files for: {', '.join(self.backends) or 'none'}."
             )
-        return self._checked(artefacts[backend])
+        return artefacts[name]
 
     def tokenizer_path(self) -> Path:
         """The verified tokenizer file."""
         return self._checked(self.tokenizer)
+
+    def classes_path(self) -> Path | None:
+        """The verified file that ``classes.read_class_table`` reads; None where the bundle has none."""
+        return None if self.classes is None else self._checked(self.classes)
 
     def verify(self) -> None:
         """Check the sha256 of every file now. Raises BundleIntegrityError at the first that differs."""
@@ -172,6 +140,8 @@ class Bundle:
                 (int(height), int(width)),
                 attributes["pixel"],
                 self.timeline.rule,
+                attributes.get("fit", "squash"),
+                attributes.get("interpolation", "bilinear"),
             )
         return views
 
@@ -243,10 +213,11 @@ def _parse(folder: Path, manifest: Any) -> Bundle:
             licence=str(manifest["licence"]),
             description=str(manifest["description"]),
             timeline=Timeline.from_json(manifest["timeline"]),
-            components={name: _component(name, manifest["components"][name]) for name in CONTRACT},
-            tokenizer=_artefact(manifest["tokenizer"]),
+            components=read_components(manifest["components"]),
+            tokenizer=read_artefact(manifest["tokenizer"]),
             defaults=_defaults(manifest["defaults"]),
             manifest=manifest,
+            classes=read_artefact(manifest["classes"]) if manifest.get("classes") is not None else None,
         )
     except BundleIntegrityError as error:
         raise BundleIntegrityError(f"{where}: {error}") from error
@@ -254,42 +225,9 @@ def _parse(folder: Path, manifest: Any) -> Bundle:
         raise BundleIntegrityError(
             f"{where} is not a bundle manifest: {type(error).__name__} at {error}."
         ) from error
-    _check_denoiser(bundle)
     for artefact in bundle.files:
         _check_file(folder, artefact)
     return bundle
-
-
-def _component(name: str, data: Mapping[str, Any]) -> Component:
-    inputs, outputs = _specs(data["inputs"]), _specs(data["outputs"])
-    allowed, needed, produced = CONTRACT[name]
-    unknown = [tensor for tensor in inputs if allowed and tensor not in allowed]
-    missing = [needed] * (needed not in inputs) + [tensor for tensor in produced if tensor not in outputs]
-    if unknown or missing:
-        raise BundleIntegrityError(
-            f"component {name!r}: unknown inputs {unknown}, missing tensors {missing}."
-        )
-    attributes = dict(data.get("attributes") or {})
-    lacking = [key for key in ATTRIBUTES.get(name, ()) if key not in attributes]
-    if lacking:
-        raise BundleIntegrityError(f"component {name!r}: missing attributes {lacking}.")
-    if "pixel" in attributes and attributes["pixel"] not in ("rgb", "gray"):
-        raise BundleIntegrityError(
-            f"component {name!r}: pixel must be 'rgb' or 'gray', not {attributes['pixel']!r}."
-        )
-    artefacts = {backend: _artefact(entry) for backend, entry in data["artefacts"].items()}
-    return Component(name, inputs, outputs, attributes, artefacts)
-
-
-def _specs(entries: list[Mapping[str, Any]]) -> dict[str, TensorSpec]:
-    return {e["name"]: TensorSpec(e["name"], tuple(e["shape"]), e.get("dtype", "float32")) for e in entries}
-
-
-def _artefact(data: Mapping[str, Any]) -> Artefact:
-    path = PurePosixPath(data["path"])
-    if path.is_absolute() or ".." in path.parts or "\\" in data["path"] or ":" in data["path"]:
-        raise BundleIntegrityError(f"the path {data['path']!r} leaves the bundle's folder.")
-    return Artefact(str(path), str(data["sha256"]).lower(), int(data["bytes"]))
 
 
 def _defaults(data: Mapping[str, Any]) -> Defaults:
@@ -298,19 +236,6 @@ def _defaults(data: Mapping[str, Any]) -> Defaults:
     if defaults.steps < 1 or not defaults.guidance >= 0 or not defaults.shift > 0:
         raise BundleIntegrityError(f"the defaults make no sense: {dict(data)}")
     return defaults
-
-
-def _check_denoiser(bundle: Bundle) -> None:
-    """The denoiser's inputs are the latents and what conditioner and timestep put out, so that it can be
-    fed."""
-    parts = bundle.components
-    known = {"latents", *parts["conditioner"].outputs, *parts["timestep"].outputs}
-    unknown = [name for name in parts["denoiser"].inputs if name not in known]
-    if unknown:
-        raise BundleIntegrityError(
-            f"{bundle.folder / MANIFEST}: component 'denoiser' takes {unknown}, which neither "
-            "'conditioner' nor 'timestep' puts out."
-        )
 
 
 def _check_file(folder: Path, artefact: Artefact) -> None:
@@ -330,14 +255,14 @@ def write_manifest(folder: str | Path, manifest: Mapping[str, Any]) -> Bundle:
     """Fill in ``schema`` and every file's ``sha256`` and ``bytes``, write ``manifest.json`` and open the
     result.
 
-    ``manifest`` has the form at the top of this module; of artefacts and tokenizer only ``path`` is needed.
+    ``manifest`` has the form that ``manifest`` describes; of artefacts and tokenizer only ``path`` is needed.
     The file is replaced in one step, and only after the new one has passed all checks. Raises
     BundleIntegrityError.
     """
     folder = Path(folder)
     filled: dict[str, Any] = {**json.loads(json.dumps(manifest)), "schema": SCHEMA}
-    for entry in _file_entries(filled):
-        path = folder / _artefact({"sha256": "", "bytes": 0, **entry}).path
+    for entry in file_entries(filled):
+        path = folder / read_artefact({"sha256": "", "bytes": 0, "path": entry["path"]}).path
         if not path.is_file():
             raise BundleIntegrityError(f"the manifest names {path}, which does not exist.")
         entry["sha256"], entry["bytes"] = sha256(path), path.stat().st_size
@@ -349,12 +274,6 @@ def write_manifest(folder: str | Path, manifest: Mapping[str, Any]) -> Bundle:
     finally:
         partial.unlink(missing_ok=True)
     return bundle
-
-
-def _file_entries(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    yield manifest["tokenizer"]
-    for component in manifest["components"].values():
-        yield from component["artefacts"].values()
 
 
 def sha256(path: Path) -> str:

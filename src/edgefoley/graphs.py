@@ -6,7 +6,7 @@ Layer 3: what the pipeline and the velocity field run their components through.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -14,25 +14,61 @@ import numpy.typing as npt
 from edgefoley.backends.base import Backend, LoadOptions, Session
 from edgefoley.bundle import Bundle, Component
 from edgefoley.errors import BundleIntegrityError, NumericError
+from edgefoley.memory import give_back
 from edgefoley.types import TensorSpec
 
 Arrays = Mapping[str, npt.NDArray]
+Pass = tuple[Arrays, Arrays | None]  # feeds, and what stays the same for many runs
 
 
 class Graphs:
-    """Sessions by component name."""
+    """Sessions by component name.
+
+    ``keep``: whether graphs stay open when their stage is done. ``streamed``: chains whose parts are opened,
+    run for every pass and closed again, one after the other, so that one part's weights are in memory at a
+    time; they are read once per call of ``run_many``. Neither changes a result.
+    """
 
     def __init__(self, bundle: Bundle, backend: Backend, options: LoadOptions) -> None:
         self.bundle, self.backend, self.options = bundle, backend, options
+        self.keep = True
+        self.streamed: frozenset[str] = frozenset()
         self._sessions: dict[str, Session] = {}
         self._bound: dict[str, Arrays] = {}
 
     def run(self, component: str, feeds: Arrays, constants: Arrays | None = None) -> dict[str, npt.NDArray]:
-        """Run ``component``. Feeds that its graph does not take are left out (see ``bundle.CONTRACT``).
+        """Run ``component``. Feeds that its graph does not take are left out (see ``manifest.CONTRACT``).
 
         ``constants`` are bound, and bound again only when another mapping comes. Raises NumericError when an
         output is not finite.
         """
+        return next(iter(self.run_many(component, [(feeds, constants)])))
+
+    def run_many(self, component: str, passes: Iterable[Pass]) -> Iterator[dict[str, npt.NDArray]]:
+        """Run ``component`` for every (feeds, constants) of ``passes``; yields the outputs in order.
+
+        A graph of its own takes one pass after the other from ``passes``. Of a chain each part runs all
+        passes before the next part does, so every pass is in memory at once. Raises as ``run`` does.
+        """
+        if self.bundle.components[component].parts:
+            yield from self._run_chain(self.bundle.components[component], list(passes))
+        else:
+            for feeds, constants in passes:
+                yield self._run_graph(component, feeds, constants)
+
+    def _run_chain(self, chain: Component, passes: list[Pass]) -> list[dict[str, npt.NDArray]]:
+        components = self.bundle.components
+        values = [{**(constants or {}), **feeds} for feeds, constants in passes]
+        for index, name in enumerate(chain.parts):
+            later = set(chain.outputs).union(*(components[part].inputs for part in chain.parts[index + 1 :]))
+            for number, value in enumerate(values):
+                value = {**value, **self._run_graph(name, value, None)}
+                values[number] = {key: array for key, array in value.items() if key in later}
+            if chain.name in self.streamed:
+                self.close([name])
+        return [{key: value[key] for key in chain.outputs} for value in values]
+
+    def _run_graph(self, component: str, feeds: Arrays, constants: Arrays | None) -> dict[str, npt.NDArray]:
         session = self._session(component)
         taken = session.inputs
         if constants is not None and self._bound.get(component) is not constants:
@@ -48,13 +84,22 @@ class Graphs:
                 )
         return outputs
 
+    def done(self, *components: str) -> None:
+        """A stage needs these no more: close them unless graphs are to stay open."""
+        if not self.keep:
+            self.close(components)
+
     def close(self, components: Iterable[str] | None = None) -> None:
-        """Free the named graphs (None: all); they are opened again when they are next run."""
-        for name in list(self._sessions) if components is None else components:
+        """Free the named graphs, of chains all parts (None: all); they are opened again when they are next
+        run."""
+        named = list(self._sessions) if components is None else list(components)
+        parts = [self.bundle.components[name].parts or (name,) for name in named]
+        for name in (part for each in parts for part in each):
             self._bound.pop(name, None)
             session = self._sessions.pop(name, None)
             if session is not None:
                 session.close()
+                give_back()
 
     @property
     def opened(self) -> tuple[str, ...]:

@@ -30,9 +30,8 @@ from edgefoley.types import ByteArray, Clip, FrameView, View
 
 __all__ = ["MediaWarning", "probe", "read_audio", "read_clip"]
 
-# BILINEAR widens its kernel when it shrinks, so it does not alias. FAST_BILINEAR looks at two neighbours
-# only.
-SCALING = Interpolation.BILINEAR
+# Both widen their kernel when they shrink, so they do not alias. FAST_BILINEAR looks at two neighbours only.
+SCALING = {"bilinear": Interpolation.BILINEAR, "bicubic": Interpolation.BICUBIC}
 # More decoder threads than this cost memory (every thread holds frames) and gain little at video sizes.
 MAX_THREADS = 4
 _UNSPECIFIED_COLORSPACE = 2  # AVCOL_SPC_UNSPECIFIED
@@ -115,11 +114,13 @@ class _Grid:
         height, width = self.view.size
         if self._orientation.swap:
             height, width = width, height
-        space = _colorspace(frame)
+        space, interpolation = _colorspace(frame), SCALING[self.view.interpolation]
         if self._limit is not None:
             scale = Fraction(self._limit, frame.width if self._orientation.swap else frame.height)
             size = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
-            frame = self._first.reformat(frame, *size, interpolation=SCALING, threads=1)
+            frame = self._first.reformat(frame, *size, interpolation=interpolation, threads=1)
+        if self.view.fit == "crop":
+            width, height = covering(frame.width, frame.height, width, height)
         small = self._second.reformat(
             frame,
             width,
@@ -127,11 +128,11 @@ class _Grid:
             format="rgb24" if self.view.pixel == "rgb" else "gray",
             src_colorspace=space,
             dst_color_range=ColorRange.JPEG,
-            interpolation=SCALING,
+            interpolation=interpolation,
             threads=1,
         )
-        picture = small.to_ndarray().astype(np.uint8, copy=False)
-        self._pictures[index] = np.ascontiguousarray(self._orientation.apply(picture))
+        picture = self._orientation.apply(small.to_ndarray().astype(np.uint8, copy=False))
+        self._pictures[index] = np.ascontiguousarray(middle(picture, self.view.size))
 
     def finish(self, times: list[Fraction]) -> FrameView:
         """Lay the kept frames on the grid; each is let go as soon as it is laid."""
@@ -226,6 +227,21 @@ def _frames(
                 MediaWarning,
                 stacklevel=2,
             )
+
+
+def covering(width: int, height: int, box_width: int, box_height: int) -> tuple[int, int]:
+    """Width and height of a picture of the same aspect ratio that just covers the box; the longer side is
+    rounded down."""
+    if width * box_height >= height * box_width:
+        return width * box_height // height, box_height
+    return box_width, height * box_width // width
+
+
+def middle(picture: ByteArray, size: tuple[int, int]) -> ByteArray:
+    """The central ``size`` (height, width) of a picture, a view. Half pixels go to the even side, as in
+    torchvision's CenterCrop, which the encoder was trained with."""
+    top, left = (round((have - want) / 2) for have, want in zip(picture.shape, size, strict=False))
+    return picture[top : top + size[0], left : left + size[1]]
 
 
 def available_cores() -> int:

@@ -19,6 +19,10 @@ from edgefoley.types import Stage
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
+_CGROUP_STAT = Path("/sys/fs/cgroup/memory.stat")
 _RESET_PEAK = "5"  # proc_pid_clear_refs(5): set the peak to the present resident size; touches no page flags
 
 
@@ -46,6 +50,38 @@ def peak_rss_mb() -> float:
 
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def available_bytes() -> int | None:
+    """Memory that this process can have, what it has already included: what the system or a container
+    (cgroup v2) leaves it. None where nobody tells."""
+    try:
+        left = [_field(_MEMINFO, "MemAvailable:")]
+        limit = _CGROUP_LIMIT.read_text(encoding="ascii").strip() if _CGROUP_LIMIT.exists() else "max"
+        if limit != "max":
+            used = int(_CGROUP_USED.read_text(encoding="ascii"))
+            # Pages of files are given up when memory is wanted.
+            left.append(int(limit) - used + _field(_CGROUP_STAT, "inactive_file", 1))
+        return max(0, min(left)) + _field(_STATUS, "VmRSS:")
+    except (OSError, ValueError):
+        return None
+
+
+def _field(path: Path, name: str, unit: int = 1024) -> int:
+    """The number after ``name`` in a file of one such pair per line, in bytes."""
+    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+        if line.split()[:1] == [name]:
+            return int(line.split()[1]) * unit
+    raise ValueError(f"{path} has no {name}")
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library keeps it for later (glibc): after a large
+    network was closed up to half of its size."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _windows_peak_mb() -> float:

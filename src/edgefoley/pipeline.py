@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -21,20 +22,29 @@ import numpy as np
 from edgefoley.backends import get_backend
 from edgefoley.backends.base import Backend, LoadOptions
 from edgefoley.bundle import Bundle, open_bundle
+from edgefoley.encoders import piecewise_features, sync_features, text_features, visual_features
 from edgefoley.errors import BackendUnavailableError, BundleIntegrityError, NumericError, UsageError
+from edgefoley.events import CHANNELS, LIKELY, EventList, read_curve
 from edgefoley.graphs import Graphs
-from edgefoley.memory import Stopwatch
-from edgefoley.preprocess import tokenize
-from edgefoley.sampling import SOLVERS, noise, sigmas
-from edgefoley.timeline import chunks, grid_count
-from edgefoley.types import Audio, Clip, Conditioning, FloatArray, Foley, FrameView, Stats, Step
+from edgefoley.memory import Stopwatch, available_bytes
+from edgefoley.plan import Plan, Run, make_plan, parse_size, states_its_needs
+from edgefoley.sampling import SOLVERS, evaluated, noise, sigmas
+from edgefoley.timeline import DECODE_CHUNK, EVENT_RATE, chunks, grid_count
+from edgefoley.types import (
+    Audio,
+    Clip,
+    Conditioning,
+    FloatArray,
+    Foley,
+    FrameView,
+    Stats,
+    Step,
+    VideoInfo,
+)
 from edgefoley.velocity import VelocityField
 
 Progress = Callable[[str, float], None]
 Memory = Literal["fast", "low"]
-
-SYNC_CHUNK = 250  # frames: 10 s at once keep the encoder's activations small
-DECODE_CHUNK = 500  # latents
 
 
 def _no_progress(stage: str, fraction: float) -> None:
@@ -43,13 +53,21 @@ def _no_progress(stage: str, fraction: float) -> None:
 
 class Pipeline:
     """One model on one back end. ``memory``: "fast" keeps every network open for the next clip, "low" closes
-    each as soon as its part is done. Use as a context manager, or call ``close``."""
+    each as soon as its part is done. ``memory_limit`` (bytes): see ``prepare``. Use as a context manager, or
+    call ``close``."""
 
     def __init__(
-        self, bundle: Bundle, backend: Backend, options: LoadOptions | None = None, memory: Memory = "fast"
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        options: LoadOptions | None = None,
+        memory: Memory = "fast",
+        memory_limit: int | None = None,
     ) -> None:
         self.bundle, self.backend, self.memory = bundle, backend, memory
+        self.memory_limit = memory_limit
         self._graphs = Graphs(bundle, backend, options or LoadOptions())
+        self._graphs.keep = memory == "fast"
 
     @classmethod
     def open(
@@ -58,8 +76,10 @@ class Pipeline:
         backend: str = "ort",
         threads: int | None = None,
         memory: Memory = "fast",
+        memory_limit: int | str | None = None,
     ) -> Pipeline:
         """Open a built-in model by name or a bundle's folder. ``threads`` None: as many as suit the machine.
+        ``memory_limit``: bytes, or words like "4GB", that a run may take; see ``prepare``.
 
         Raises UsageError, BundleError or BackendUnavailableError. The networks are opened when they are first
         needed.
@@ -72,7 +92,8 @@ class Pipeline:
         reason = engine.available()
         if reason is not None:
             raise BackendUnavailableError(reason)
-        return cls(open_bundle(model), engine, LoadOptions(threads=threads), memory)
+        limit = None if memory_limit is None else parse_size(memory_limit)
+        return cls(open_bundle(model), engine, LoadOptions(threads=threads), memory, limit)
 
     def __enter__(self) -> Pipeline:
         return self
@@ -85,9 +106,69 @@ class Pipeline:
         self._graphs.close()
 
     @property
+    def graphs(self) -> Graphs:
+        """The model's networks, opened as they are needed."""
+        return self._graphs
+
+    @property
+    def plans_memory(self) -> bool:
+        """Whether ``prepare`` has something to decide: there is a limit, or the model states its needs."""
+        return self.memory_limit is not None or states_its_needs(self.bundle)
+
+    def prepare(
+        self,
+        duration: Fraction,
+        info: VideoInfo | None = None,
+        num_steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> Plan | None:
+        """Decide how to run ``duration`` seconds within the memory limit, before anything is opened: which
+        networks stay open, whether the denoiser's parts are opened one at a time. The sound is the same.
+
+        Without a limit it is what the machine has left; None where nobody tells, or where the model does not
+        state its needs. ``info``: the video, None for sound without one. Raises UsageError when the run does
+        not fit, with what would.
+        """
+        steps, guidance = self._choices(num_steps, guidance_scale)
+        limit = self.memory_limit
+        if limit is None and (not self.plans_memory or (limit := available_bytes()) is None):
+            return None
+        picture = (0, 0) if info is None else info.size
+        run = Run(duration, info is not None, picture, 1 if guidance <= 1 else 2, steps)
+        plan = make_plan(self.bundle, self.backend.name, run, limit, self.memory == "fast")
+        if not plan.keep:
+            self._graphs.close()
+        self._graphs.keep, self._graphs.streamed = plan.keep, plan.streamed
+        return plan
+
+    @property
     def default_steps(self) -> int:
         """Denoising steps where the caller asks for none in particular."""
         return self.bundle.defaults.steps
+
+    def check_event_curve(self) -> None:
+        """Raise UsageError when the model has no event curve, so that events can be neither seen nor
+        edited."""
+        sync, rate = self.bundle.components["sync"], self.bundle.timeline.sync_rate
+        width = sync.width("sync_feat")
+        if width != CHANNELS or 2 * rate != EVENT_RATE or "event_logits" not in sync.outputs:
+            raise UsageError(
+                f"model {self.bundle.name!r} has no event curve: its sync encoder gives {width} features per "
+                "frame instead of events. Lists of events work with the model nano, a shift of all sound "
+                "(--offset-ms) with every model."
+            )
+
+    def events(self, clip: Clip) -> EventList:
+        """What the sync encoder sees happen in ``clip``, counted from the clip's beginning; see
+        ``events.read_curve``. Runs nothing but that encoder. Raises UsageError for a model without event
+        curve."""
+        self.check_event_curve()
+        sync_feat, event_logits = self._sync(self._view(clip, "sync"))
+        self._done("sync")
+        found = read_curve(Conditioning(clip.duration, None, None, None, sync_feat, event_logits))
+        return replace(
+            found, likely=float(self.bundle.components["sync"].attributes.get("threshold", LIKELY))
+        )
 
     def encode(
         self,
@@ -96,8 +177,10 @@ class Pipeline:
         negative_prompt: str | None = None,
         duration: Fraction | None = None,
         on_progress: Progress | None = None,
+        pieces: Iterable[Clip] | None = None,
     ) -> Conditioning:
         """What the encoders say about pictures and words. ``duration`` (seconds) is for sound without a clip.
+        ``pieces``: the frames of a clip that has none itself, see ``encoders.piece_spans``.
 
         ``negative_prompt`` None: the model's default; it acts when guidance is above 1. Raises UsageError
         when there is neither clip nor prompt, or when clip and duration contradict.
@@ -107,12 +190,15 @@ class Pipeline:
         report, watch = on_progress or _no_progress, Stopwatch()
         with watch.stage("encode"):
             report("encode", 0.0)
-            text_feat, negative_feat = self._text(prompt), self._text(negative)
+            text_feat, negative_feat = text_features(self._graphs, prompt, negative)
             self._done("text")
             visual_feat = sync_feat = event_logits = None
-            if clip is not None:
+            if clip is not None and pieces is not None:
+                visual_feat, sync_feat = piecewise_features(self._graphs, clip.duration, pieces, report)
+                self._done("visual", "sync")
+            elif clip is not None:
                 report("encode", 0.05)
-                visual_feat = self._visual(self._view(clip, "visual"))
+                visual_feat = visual_features(self._graphs, self._view(clip, "visual"))
                 self._done("visual")
                 report("encode", 0.6)
                 sync_feat, event_logits = self._sync(self._view(clip, "sync"))
@@ -145,7 +231,8 @@ class Pipeline:
         """
         steps, guidance = self._choices(num_steps, guidance_scale)
         levels = sigmas(steps, self.bundle.defaults.shift)
-        field = VelocityField(self._graphs, conditioning, guidance)
+        asked = evaluated(SOLVERS[self._solver()], levels)
+        field = VelocityField(self._graphs, conditioning, guidance, asked)
         depth = int(self.bundle.components["denoiser"].attributes["latent_dim"])
         # Time runs first in the noise, so that a longer clip begins with the noise of a shorter one.
         start = np.ascontiguousarray(noise(seed, (field.count, depth)).T[None])
@@ -225,6 +312,8 @@ class Pipeline:
         self._choices(num_steps, guidance_scale)
         if seed < 0:
             raise UsageError(f"the seed must be 0 or above, got {seed}.")
+        seconds = self._duration(clip, prompt, duration)
+        self.prepare(seconds, None if clip is None else clip.info, num_steps, guidance_scale)
         conditioning = self.encode(clip, prompt, negative_prompt, duration, on_progress)
         return self.render(conditioning, seed, num_steps, guidance_scale, on_progress)
 
@@ -285,34 +374,8 @@ class Pipeline:
             )
         return view
 
-    def _text(self, text: str) -> FloatArray:
-        token_ids, mask = tokenize(self.bundle.tokenizer_path(), text)
-        feat: FloatArray = self._graphs.run("text", {"token_ids": token_ids, "mask": mask})["text_feat"]
-        return feat
-
-    def _visual(self, view: FrameView) -> FloatArray:
-        batch = int(self.bundle.components["visual"].attributes["batch"])
-        rows = [
-            self._graphs.run("visual", {"frames": np.ascontiguousarray(view.frames[i : i + batch])})[
-                "visual_feat"
-            ]
-            for i in range(0, len(view.frames), batch)
-        ]
-        return np.concatenate(rows)[None]
-
     def _sync(self, view: FrameView) -> tuple[FloatArray, FloatArray | None]:
-        context = int(self.bundle.components["sync"].attributes["context_frames"])
-        feats, events = [], []
-        for start, stop, first, last in chunks(len(view.frames), SYNC_CHUNK, context):
-            feeds = {"frames": view.frames[None, first:last], "ages": view.ages[None, first:last]}
-            out = self._graphs.run(
-                "sync", {name: np.ascontiguousarray(array) for name, array in feeds.items()}
-            )
-            feats.append(out["sync_feat"][:, start - first : stop - first])
-            if "event_logits" in out:
-                events.append(out["event_logits"][:, 2 * (start - first) : 2 * (stop - first)])
-        return np.concatenate(feats, axis=1), np.concatenate(events, axis=1) if events else None
+        return sync_features(self._graphs, view)
 
     def _done(self, *components: str) -> None:
-        if self.memory == "low":
-            self._graphs.close(components)
+        self._graphs.done(*components)

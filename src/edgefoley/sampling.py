@@ -75,6 +75,19 @@ def midpoint(
 SOLVERS: dict[str, Solver] = {"euler": euler, "heun": heun, "midpoint": midpoint}
 
 
+def evaluated(solver: Solver, sigmas: Sequence[float]) -> tuple[float, ...]:
+    """The noise levels at which ``solver`` asks for the velocity on the way through ``sigmas``, in order."""
+    asked: list[float] = []
+
+    def still(x: FloatArray, sigma: float) -> FloatArray:
+        asked.append(sigma)
+        return np.zeros_like(x)
+
+    for _ in solver(still, np.zeros(1, dtype=np.float32), sigmas):
+        pass
+    return tuple(asked)
+
+
 def guided(conditional: FloatArray, unconditional: FloatArray, scale: float) -> FloatArray:
     """Classifier-free guidance (Ho and Salimans, https://arxiv.org/abs/2207.12598): v_u + scale (v_c -
     v_u)."""

@@ -8,9 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal, TypedDict, get_args
+from os import PathLike
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from edgefoley.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgefoley.events import EventList
 
 Original = Literal["keep", "replace", "mix", "duck"]
 Seconds = Fraction | Decimal | float | int | str
@@ -42,6 +46,8 @@ class SettingValues(SoundValues, total=False):
     end: Seconds | None
     original: Original
     max_height: int | None
+    events: EventList | str | PathLike[str] | None
+    offset_ms: Seconds
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,8 @@ class Settings:
     For videos only: ``start`` and ``end`` in seconds cut the clip; ``original`` says what becomes of the
     video's own sound ("keep": as a second track, "replace": dropped, "mix": added, "duck": lowered under the
     new sound and added); ``max_height``: scale higher frames down to so many pixels before the encoders' own
-    scaling.
+    scaling; ``events``: what sounds when, instead of what the model sees (an ``EventList``, or a JSON or CSV
+    file of one); ``offset_ms``: all of the new sound so many milliseconds later (negative: earlier).
 
     Raises UsageError for a value out of its range.
     """
@@ -72,6 +79,8 @@ class Settings:
     end: Seconds | None = None
     original: Original = "keep"
     max_height: int | None = None
+    events: EventList | str | PathLike[str] | None = None
+    offset_ms: Seconds = 0
 
     def __post_init__(self) -> None:
         low, high = LOUDNESS_RANGE
@@ -86,16 +95,18 @@ class Settings:
             raise UsageError(f"original must be one of {', '.join(modes)}, not {self.original!r}.")
         exact(self.start, "start")
         exact(self.end, "end")
+        exact(self.offset_ms, "offset_ms", "milliseconds")
 
 
-def exact(seconds: Seconds | None, name: str) -> Fraction | None:
-    """Seconds as an exact fraction. A float counts as the decimal number that is printed (0.1 is 1/10)."""
+def exact(seconds: Seconds | None, name: str, unit: str = "seconds") -> Fraction | None:
+    """Seconds (or another unit) as an exact fraction. A float counts as the decimal number that is printed
+    (0.1 is 1/10)."""
     if seconds is None:
         return None
     try:
         return Fraction(repr(seconds)) if isinstance(seconds, float) else Fraction(seconds)
     except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
-        raise UsageError(f"{name} must be a number of seconds, not {seconds!r}.") from error
+        raise UsageError(f"{name} must be a number of {unit}, not {seconds!r}.") from error
 
 
 def sound_seconds(seconds: Seconds) -> Fraction:

@@ -19,6 +19,7 @@ from edgefoley.errors import BundleIntegrityError
 from edgefoley.types import FrameRule
 
 SAMPLE_RATE = 48_000  # Hz, of every model here and of every file written
+DECODE_CHUNK = 500  # latents decoded at once: 10 s keep the decoder's activations small
 EVENT_RATE = 50  # Hz, grid of the event curve
 
 
@@ -92,6 +93,12 @@ def grid_count(duration: Fraction, rate: Fraction) -> int:
     return max(1, math.ceil(duration * rate))
 
 
+def segment_count(frames: int, size: int, stride: int) -> int:
+    """Segments of ``size`` frames, one beginning every ``stride``, that lie wholly within ``frames``; at
+    least 1."""
+    return max(1, (frames - size) // stride + 1)
+
+
 def pick_frames(
     timestamps: Sequence[Fraction], rate: Fraction, count: int, rule: FrameRule
 ) -> tuple[list[int], list[Fraction]]:
@@ -116,19 +123,31 @@ def pick_frames(
     return indices, ages
 
 
-def windows(count: int, size: int, overlap: int) -> list[tuple[int, int]]:
+def windows(
+    count: int, size: int, overlap: int, step: int = 1, shortest: bool = False
+) -> list[tuple[int, int]]:
     """Cover ``count`` positions by stretches [start, stop) of at most ``size``, neighbours sharing
-    ``overlap`` or more.
+    ``overlap`` or more. Every start is a multiple of ``step``. ``shortest``: as few stretches, but each no
+    longer than they have to be.
 
     All stretches have the same length when there is more than one, so that one graph shape serves them all.
     """
-    if size <= overlap:
-        raise ValueError(f"window {size} must be longer than the overlap {overlap}")
     if count <= size:
         return [(0, count)]
-    number = math.ceil(Fraction(count - overlap, size - overlap))
-    starts = [round(Fraction(i * (count - size), number - 1)) for i in range(number)]
-    return [(start, start + size) for start in starts]
+
+    def number(last: int) -> int:
+        """Stretches needed when the last one starts at ``last`` steps."""
+        reach = (count - last * step - overlap) // step
+        return 1 + math.ceil(Fraction(last, reach)) if reach > 0 else count + 1
+
+    last = math.ceil(Fraction(count - size, step))
+    many = number(last)
+    if many > count:
+        raise ValueError(f"window {size} must be longer than the overlap {overlap} by {step} or more")
+    while shortest and number(last + 1) == many:
+        last += 1
+    starts = [step * round(Fraction(i * last, many - 1)) for i in range(many)]
+    return [(start, start + count - last * step) for start in starts]
 
 
 def chunks(count: int, size: int, context: int) -> list[tuple[int, int, int, int]]:

@@ -36,12 +36,16 @@ class TensorSpec:
 @dataclass(frozen=True)
 class View:
     """How one encoder wants the frames: ``rate`` frames/s on the timeline, ``size`` pixels (height, width),
-    ``pixel`` format. Frames are squashed to ``size``; the aspect ratio is not kept."""
+    ``pixel`` format. ``fit`` "squash": frames are brought to ``size`` without regard to their aspect ratio;
+    "crop": scaled until they just cover it, then the middle is kept. ``interpolation`` of the scaling; both
+    kinds widen their kernel where they shrink, so they do not alias."""
 
     rate: Fraction
     size: tuple[int, int]
     pixel: Literal["rgb", "gray"] = "rgb"
     rule: FrameRule = "at_or_before"
+    fit: Literal["squash", "crop"] = "squash"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
 @dataclass(frozen=True)

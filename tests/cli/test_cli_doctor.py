@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from edgefoley import bundle as bundles
 from edgefoley.backends.ort import OrtBackend
+from edgefoley.backends.ov import OvBackend
 from edgefoley.cli import doctor
 from edgefoley.cli.machine import Machine, parse_cpuinfo
 from tests.fake_bundle import make_fake_bundle
@@ -34,7 +36,7 @@ def test_all_is_well(run, installed):
     found = findings(run("doctor", "--json"))
     assert found["ort"]["ok"] is True and found["ort"]["text"] == "ready"
     assert found["nano"]["ok"] is True and "intact" in found["nano"]["text"]
-    for engine in ("openvino", "tensorrt", "litert"):
+    for engine in ("tensorrt", "litert"):
         assert found[engine]["ok"] is None and "not supported in this version" in found[engine]["text"]
     for package in ("numpy", "av", "onnxruntime", "tokenizers"):
         assert found[package]["text"][0].isdigit()
@@ -74,6 +76,22 @@ def test_a_missing_engine_names_the_command_that_installs_it(run, installed, mon
     result = run("doctor")
     assert result.exit_code == 1
     assert 'python -m pip install "onnxruntime' in result.stdout
+
+
+def test_the_second_engine_is_not_needed(run, installed, monkeypatch):
+    monkeypatch.setattr("edgefoley.backends.ov.find_spec", lambda name: None)
+    result = run("doctor", "--json")
+    assert result.exit_code == 0
+    found = findings(result)["ov"]
+    assert found["ok"] is None and 'python -m pip install "edgefoley[openvino]"' in found["text"]
+
+
+def test_the_second_engine_with_its_version(run, installed):
+    reason = OvBackend().available()
+    if reason is not None:
+        pytest.skip(reason)
+    found = findings(run("doctor", "--json"))["ov"]
+    assert found["ok"] is True and found["text"] == f"ready, openvino {version('openvino')}"
 
 
 def test_a_missing_package(monkeypatch):

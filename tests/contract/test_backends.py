@@ -32,7 +32,7 @@ def onnx_graph(folder: Path) -> Path:
     return folder / "sync.onnx"
 
 
-CASES: dict[str, Callable[[Path], Path]] = {"fake": fake_graph, "ort": onnx_graph}
+CASES: dict[str, Callable[[Path], Path]] = {"fake": fake_graph, "ort": onnx_graph, "ov": onnx_graph}
 
 
 def make_feeds(count: int, seed: int = 0) -> dict[str, np.ndarray]:

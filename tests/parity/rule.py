@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,15 @@ def weight(key: str, seed: int, shape: tuple[int, ...]) -> torch.Tensor:
 def fill(module: nn.Module, seed: int) -> None:
     """Every weight of ``module`` by its name."""
     module.load_state_dict({k: weight(k, seed, tuple(v.shape)) for k, v in module.state_dict().items()})
+
+
+def build(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A network whose every weight is made by its name, without random ones before them (half the memory)."""
+    with torch.device("meta"):
+        module = make().eval()
+    state = {k: weight(k, seed, tuple(v.shape)) for k, v in module.state_dict().items()}
+    module.load_state_dict(state, assign=True)
+    return module
 
 
 def inputs(name: str, seed: int, *shape: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ from edgefoley.errors import UsageError
 
 BACKENDS: Mapping[str, tuple[str, str]] = {
     "ort": ("edgefoley.backends.ort", "OrtBackend"),
+    "ov": ("edgefoley.backends.ov", "OvBackend"),
     "fake": ("edgefoley.backends.fake", "FakeBackend"),
 }
 

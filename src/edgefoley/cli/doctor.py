@@ -19,7 +19,9 @@ from edgefoley.errors import BundleError
 
 DEFAULT_MODEL, DEFAULT_ENGINE = "nano", "ort"
 # Engines that people ask for; saying nothing about them would let them look for a flag that is not there.
-NOT_YET = ("openvino", "tensorrt", "litert")
+NOT_YET = ("tensorrt", "litert")
+# Engines by the name that people know them by, where it is not the one of `--backend`; it is their package's.
+PACKAGE_OF = {"ov": "openvino"}
 PACKAGES = ("numpy", "av", "onnxruntime", "tokenizers", "click")
 NEEDED_MB = 700  # what a 10 s clip may take at most
 
@@ -45,6 +47,9 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> int:
     """Check packages, engines, built-in models (every file's sha256) and this machine.
+
+    The names under "engines" are what `--backend` takes. Only ort is needed; for one that is not installed
+    the command that installs it is shown.
 
     The exit code is 1 when the main job, `edgefoley generate` with the model nano, cannot run here.
     """
@@ -90,9 +95,8 @@ def engines() -> Iterator[Finding]:
     for name in backend_names():
         reason = get_backend(name).available()
         needed = name == DEFAULT_ENGINE
-        yield Finding(
-            "engines", name, True if reason is None else (False if needed else None), reason or "ready"
-        )
+        ok = True if reason is None else (False if needed else None)
+        yield Finding("engines", name, ok, reason or f"ready{_version_of(name)}")
     for name in NOT_YET:
         if name not in backend_names():
             yield Finding("engines", name, None, "not supported in this version of edgefoley")
@@ -136,6 +140,13 @@ def as_object(machine: Machine, findings: list[Finding]) -> dict[str, Any]:
         "threads": default_threads(),
         "findings": [asdict(finding) for finding in findings],
     }
+
+
+def _version_of(engine: str) -> str:
+    try:
+        return f", {PACKAGE_OF[engine]} {version(PACKAGE_OF[engine])}"
+    except (KeyError, PackageNotFoundError):  # named like its package; or not installed by pip
+        return ""
 
 
 def _features(machine: Machine) -> str:

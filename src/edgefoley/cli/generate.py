@@ -16,6 +16,7 @@ from edgefoley.cli.options import Moment, generation_options, settings_of
 from edgefoley.cli.progress import Course, reporter
 from edgefoley.cli.report import Talk, collected, echo_json, error_json, show_takes
 from edgefoley.errors import EdgeFoleyError, MediaReadError, UsageError
+from edgefoley.event_files import read_event_file
 from edgefoley.pipeline import Pipeline
 from edgefoley.settings import MIN_HEIGHT, SettingValues
 
@@ -27,6 +28,9 @@ Examples:
   edgefoley generate clip.mp4 -o sound.wav --start 1:05 --end 1:12.5
   edgefoley generate clip.mp4 --original mix --loudness -20 -o out.mp4
   edgefoley generate holiday/ -p "waves" -o results/ --json > results.jsonl
+  edgefoley events clip.mp4 --json -o e.json    # then edit e.json, and
+  edgefoley generate clip.mp4 --events e.json --seed 7
+  edgefoley generate clip.mp4 --seed 7 --offset-ms -40    # the same sound 40 ms earlier
 """
 
 
@@ -79,6 +83,22 @@ class Job:
     help="Videos higher than N pixels are decoded with less care (H.264: no deblocking), which saves about a "
     "seventh of the reading; the encoders see pictures of 224 pixels at most in any case.",
 )
+@click.option(
+    "--events",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What sounds when: an edited list of `edgefoley events` (JSON or CSV) in place of what the model "
+    "sees. For one video; all takes share it.",
+)
+@click.option(
+    "--offset-ms",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="N",
+    help="Move all of the new sound by N milliseconds, exactly: positive is later, negative earlier. It "
+    "stays as long as the video; what it leaves is silent.",
+)
 @generation_options
 def command(videos: Sequence[Path], output: str | None, quiet: bool, as_json: bool, **flags: Any) -> int:
     """Add synchronised sound effects to each VIDEO (files or folders).
@@ -98,8 +118,17 @@ def command(videos: Sequence[Path], output: str | None, quiet: bool, as_json: bo
     ):
         raise UsageError(f"--original {settings['original']} changes the video, but -o {output} writes none.")
     jobs = plan_jobs(videos, output, settings)
+    if settings["events"] is not None:
+        if len(jobs) > 1:
+            raise UsageError(
+                f"--events {settings['events']} belongs to one video, but there are {len(jobs)}; run them "
+                "one by one, each with its own list."
+            )
+        settings["events"] = read_event_file(settings["events"])
     failures: list[Job] = []
-    with Pipeline.open(flags["model"], flags["backend"], threads=flags["threads"]) as pipeline:
+    with Pipeline.open(
+        flags["model"], flags["backend"], flags["threads"], memory_limit=flags["memory_limit"]
+    ) as pipeline:
         for number, job in enumerate(jobs, 1):
             title = job.video.name if len(jobs) == 1 else f"[{number}/{len(jobs)}] {job.video.name}"
             try:

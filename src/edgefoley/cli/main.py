@@ -25,8 +25,12 @@ EXIT_TERMINATED = 143  # 128 + SIGTERM
 COMMANDS = {
     "generate": ("edgefoley.cli.generate", "Add sound effects to videos."),
     "sound": ("edgefoley.cli.sound", "Make a sound effect from words alone."),
+    "events": ("edgefoley.cli.events", "Show when things happen in a video, as a list to edit."),
+    "describe": ("edgefoley.cli.describe", "Show what the model sees in a video, and a fitting prompt."),
     "models": ("edgefoley.cli.models", "List the models that can be used."),
     "train": ("edgefoley.cli.train", "Make the training data of the built-in model."),
+    "distill": ("edgefoley.cli.distill", "Make a trained transformer faster: fewer steps, smaller networks."),
+    "prune": ("edgefoley.cli.prune", "Make a trained transformer smaller by what matters least."),
     "doctor": ("edgefoley.cli.doctor", "Check this machine, the engines and the built-in models."),
 }
 
@@ -35,6 +39,7 @@ Examples:
   edgefoley generate clip.mp4
   edgefoley generate clip.mp4 -p "footsteps on gravel"
   edgefoley sound -p "rain on a tin roof" --seconds 5
+  edgefoley events clip.mp4 --plot events.png
   edgefoley doctor
 """
 

@@ -17,7 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # Flag -> keyword of the Python API where the two differ.
 _KEYWORDS = {"negative": "negative_prompt", "steps": "num_steps", "guidance": "guidance_scale"}
 _FORWARDED = ("negative", "steps", "guidance", "seed", "takes", "loudness", "overwrite",
-              "start", "end", "original", "max_height")  # fmt: skip
+              "start", "end", "original", "max_height", "events", "offset_ms")  # fmt: skip
 
 
 class Moment(click.ParamType):
@@ -59,6 +59,9 @@ GENERATION = [
                                       "The true peak stays at or below -1 dBTP whatever is asked."),
     click.option("--threads", type=click.IntRange(1, 1024), metavar="N",
                  help="Compute threads. Default: one for each core this process may use."),
+    click.option("--memory-limit", metavar="SIZE",
+                 help="The most memory to use, for example 4GB. A large model is then opened part by part; "
+                      "what cannot fit is refused before it starts, with what would. Default: what is free."),
     click.option("--overwrite", is_flag=True, help="Replace output files that exist."),
     click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but warnings and errors."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object per input on stdout."),

@@ -92,6 +92,8 @@ def result_json(source: Path | None, takes: Sequence[Take], notes: Sequence[str]
         "negative_prompt": foley.negative_prompt if foley.guidance_scale > 1 else None,
         "num_steps": foley.num_steps,
         "guidance_scale": foley.guidance_scale,
+        "events": foley.extra["events"],
+        "offset_ms": foley.extra["offset_ms"],
         "audio_seconds": foley.audio.seconds,
         "takes": [_take_json(take) for take in takes],
         "warnings": list(notes),

@@ -45,7 +45,9 @@ def command(
     on stdout. Further takes are PROMPT.foley.take2.wav and so on.
     """
     settings = settings_of(flags)
-    with Pipeline.open(flags["model"], flags["backend"], threads=flags["threads"]) as pipeline:
+    with Pipeline.open(
+        flags["model"], flags["backend"], flags["threads"], memory_limit=flags["memory_limit"]
+    ) as pipeline:
         talk = Talk(stem_of(prompt), quiet, as_json)
         course = Course(
             settings["takes"], settings["num_steps"] or pipeline.bundle.defaults.steps, reads=False

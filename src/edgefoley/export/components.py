@@ -77,6 +77,7 @@ class DenoiserGraph(nn.Module):
 
 
 PEAK_REACH = 3  # places of 20 ms: a peak is the largest value within 60 ms either side
+MIN_GAP_S = (PEAK_REACH + 1) / 50  # between two events, therefore
 
 
 def largest_near(x: Tensor, reach: int) -> Tensor:
@@ -107,15 +108,17 @@ class SyncGraph(nn.Module):
 
     A peak of the event probability that reaches ``LOWEST`` becomes one bump whose height is the probability;
     everything between peaks is zero. That is what the transformer was trained on, and what an edited list of
-    events looks like.
+    events looks like. ``gain`` and ``bias`` turn a logit into a probability; ``threshold``: the probability
+    from which a peak counts as an event where a yes or no is wanted.
     """
 
     def __init__(
-        self, encoder: SyncEncoder, strength: nn.Linear, activity: nn.Linear, gain: float, bias: float
-    ) -> None:
+        self, encoder: SyncEncoder, strength: nn.Linear, activity: nn.Linear, gain: float, bias: float,
+        threshold: float = 0.5,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.encoder, self.strength, self.activity = encoder, strength, activity
-        self.gain, self.bias = gain, bias
+        self.gain, self.bias, self.threshold = gain, bias, threshold
 
     def forward(self, frames: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
         feat, logits = self.encoder(frames, ages)
@@ -220,7 +223,13 @@ def sync_graph(module: SyncGraph) -> GraphSpec:
     context = module.encoder.context_frames + PEAK_REACH
     return GraphSpec(
         "sync", module, ("sync_feat", "event_logits"), {"frames": {1: "frame"}, "ages": {1: "frame"}},
-        examples, {"size": [c.size, c.size], "pixel": "gray", "context_frames": context},
+        examples,
+        {
+            "size": [c.size, c.size], "pixel": "gray", "context_frames": context,
+            "lookahead_frames": module.encoder.lookahead_frames + PEAK_REACH,
+            "peak_gain": module.gain, "peak_bias": module.bias, "threshold": module.threshold,
+            "min_gap_s": MIN_GAP_S,
+        },
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from torch import Tensor, nn
@@ -107,22 +108,36 @@ def verify(spec: GraphSpec, model: onnx.ModelProto, tolerance: float) -> float:
             wanted = spec.module(**example)
         wanted = (wanted,) if isinstance(wanted, Tensor) else tuple(wanted)
         made = session.run(None, {k: v.numpy() for k, v in example.items() if k in names[0]})
-        for name, a, b in zip(spec.outputs, made, (w.numpy() for w in wanted), strict=True):
-            if a.shape != b.shape or a.dtype != b.dtype:
-                raise ExportError(
-                    f"{spec.name}: {name} is {a.dtype}{a.shape}, wanted {b.dtype}{b.shape} (example {number})"
-                )
-            if b.dtype.kind == "i":
-                error = 0.0 if np.array_equal(a, b) else float("inf")
-            else:
-                error = float(
-                    np.linalg.norm(a.astype(np.float64) - b) / (np.linalg.norm(b.astype(np.float64)) + 1e-12)
-                )
-            worst = max(worst, error)
-            if not error <= tolerance:
-                raise ExportError(
-                    f"{spec.name}: {name} differs by {error:.2e} (allowed {tolerance:.0e}, example {number})"
-                )
+        worst = max(worst, agreement(spec, made, [w.numpy() for w in wanted], number, tolerance))
+    return worst
+
+
+def agreement(
+    spec: GraphSpec,
+    made: Sequence[npt.NDArray],
+    wanted: Sequence[npt.NDArray],
+    number: int,
+    tolerance: float,
+) -> float:
+    """Largest relative error of the outputs ``made`` for example ``number``. Raises ExportError when shape or
+    type differ or an error is above ``tolerance``."""
+    worst = 0.0
+    for name, a, b in zip(spec.outputs, made, wanted, strict=True):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise ExportError(
+                f"{spec.name}: {name} is {a.dtype}{a.shape}, wanted {b.dtype}{b.shape} (example {number})"
+            )
+        if b.dtype.kind == "i":
+            error = 0.0 if np.array_equal(a, b) else float("inf")
+        else:
+            error = float(
+                np.linalg.norm(a.astype(np.float64) - b) / (np.linalg.norm(b.astype(np.float64)) + 1e-12)
+            )
+        worst = max(worst, error)
+        if not error <= tolerance:
+            raise ExportError(
+                f"{spec.name}: {name} differs by {error:.2e} (allowed {tolerance:.0e}, example {number})"
+            )
     return worst
 
 

@@ -12,13 +12,16 @@ import argparse
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -37,7 +40,9 @@ from edgefoley.timeline import Timeline
 from edgefoley.train.codec import load_codec
 from edgefoley.train.sounds.credits import credits_of_folders, write_credits
 from edgefoley.train.sync import SyncTrainer
+from edgefoley.train.teachers import read_origin
 from edgefoley.train.text import load_encoder as load_text_encoder
+from edgefoley.train.words.class_sounds import class_table
 
 EXACT = 3e-5  # relative error of a graph in float32 against PyTorch
 COMPACT = {"fp16": 5e-3, "int8": 4e-2}  # and of the stored one; measured values go into the manifest
@@ -58,7 +63,7 @@ class Trained:
     decoder: Any
 
 
-def load_trained(runs: Path, peak_gain: float, peak_bias: float, temperature: float) -> Trained:
+def load_trained(runs: Path, temperature: float) -> Trained:
     """Read the averaged weights of every run; strict."""
     text = load_text_encoder(runs / "text")
     folder = runs / "transformer"
@@ -66,13 +71,16 @@ def load_trained(runs: Path, peak_gain: float, peak_bias: float, temperature: fl
         TransformerConfig(**json.loads((folder / "transformer.json").read_text()))
     ).eval()
     transformer.load_state_dict(load_file(folder / "transformer.safetensors"))
-    config = SyncConfig.from_json(json.loads((runs / "sync" / "sync.json").read_text())["config"])
-    trainer = SyncTrainer(config)
+    about = json.loads((runs / "sync" / "sync.json").read_text())
+    trainer, found = SyncTrainer(SyncConfig.from_json(about["config"])), about["validation"]
     trainer.load_state_dict(
         torch.load(runs / "sync" / "last.pt", weights_only=True, map_location="cpu")["average"]
     )
     trainer.eval()
-    sync = SyncGraph(trainer.encoder, trainer.strength, trainer.activity, peak_gain, peak_bias)
+    sync = SyncGraph(
+        trainer.encoder, trainer.strength, trainer.activity, found["peak_gain"], found["peak_bias"],
+        found["threshold_probability"],
+    )  # fmt: skip
     vectors = sentence_vectors(text, runs / "text" / "tokenizer.json", class_names())
     visual = ClassSpaceVisual(fold_batch_norm(load_encoder()), vectors, temperature)
     return Trained(transformer, text, sync.eval(), visual.eval(), load_codec(runs / "codec").decoder)
@@ -88,6 +96,17 @@ def sentence_vectors(text: TextEncoder, tokenizer_path: Path, texts: tuple[str, 
             ids = torch.tensor([tokenizer.encode(phrase).ids])
             rows.append(text(ids, torch.ones(ids.shape))[0, 0])
     return torch.stack(rows)
+
+
+def write_class_table(trained: Trained, tokenizer: Path, path: Path) -> None:
+    """What the image classes are called and what they sound like, for ``edgefoley describe``."""
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = sentence_vectors(trained.text, tokenizer, tuple(texts)).numpy()
+        return found
+
+    table = class_table(class_names(), trained.visual.temperature, embed)
+    path.write_text(json.dumps(table.to_json(), ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
 
 
 def visual_graph(module: ClassSpaceVisual) -> GraphSpec:
@@ -159,35 +178,35 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("src/edgefoley/bundles/nano"))
     parser.add_argument("--steps", type=int, default=12, help="default denoising steps of the bundle")
     parser.add_argument("--guidance", type=float, default=2.5, help="default guidance of the bundle")
-    parser.add_argument(
-        "--peak-gain", type=float, default=1.0, help="factor on event logits before the sigmoid"
-    )
-    parser.add_argument("--peak-bias", type=float, default=0.0)
     parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
     args = parser.parse_args()
-    trained = load_trained(args.runs, args.peak_gain, args.peak_bias, args.temperature)
+    trained = load_trained(args.runs, args.temperature)
+    origin = read_origin(args.runs / "transformer")  # what was distilled has its teacher's licence
     fresh = args.out.with_name(args.out.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     components, errors = build(trained, args.runs / "text" / "tokenizer.json", fresh)
+    write_class_table(trained, args.runs / "text" / "tokenizer.json", fresh / "classes.json")
     write_credits(credits_of_folders(args.data), fresh / "CREDITS.tsv")
     weights = [*sorted(args.runs.glob("*/*.safetensors")), find_checkpoint()]
     source = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in weights}
     manifest = {
         "name": "nano",
         "version": __version__,
-        "licence": "Apache-2.0",
+        "licence": origin.licence,
         "description": "Small video-and-text-to-sound model, trained by the project on free recordings.",
         "source": {"weights": source, "sha256": hashlib.sha256(json.dumps(source).encode()).hexdigest()},
         "timeline": Timeline(window=Fraction(10), overlap=Fraction(2)).to_json(),
         "components": components,
         "tokenizer": {"path": "tokenizer.json"},
+        "classes": {"path": "classes.json"},
         "quantization": {"storage": STORAGE, "compute": "fp32", "relative_error": errors},
         "quality": {},
         "defaults": {"steps": args.steps, "guidance": args.guidance, "negative_prompt": ""},
         "attributions": [
             "CREDITS.tsv lists every recording's origin and licence",
             "EfficientNet-Lite0: Apache-2.0",
+            *origin.notes,
         ],
     }
     write_manifest(fresh, manifest)

@@ -11,6 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def _compiled_for_training() -> bool:
+    """Within ``torch.compile``, but not within an export, whose graphs keep their form."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square norm over the last axis, computed in float32 (Zhang & Sennrich 2019, arXiv
     1910.07467)."""
@@ -39,8 +44,12 @@ def rope_tables(positions: Tensor, width: int, theta: float = 10000.0) -> Tensor
 
 def rotate(x: Tensor, tables: Tensor) -> Tensor:
     """Turn adjacent channel pairs of ``x`` (B, heads, tokens, width) by ``tables`` (2, tokens, width)."""
-    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
     cos, sin = tables.to(x.dtype)
+    if _compiled_for_training():  # the compiler vectorises no flip; the values are the same
+        a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+        c, s = cos[..., 0::2], sin[..., 1::2]
+        return torch.stack([a * c - b * s, b * c + a * s], -1).flatten(-2)
+    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
     return x * cos + swapped * sin
 
 
@@ -151,4 +160,11 @@ class TimeEmbedding(nn.Module):
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention; (B, heads, tokens, width) -> (B, tokens, heads * width)."""
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+    if _compiled_for_training():  # plain products: the fused kernel's gradient is slow on a CPU
+        score = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+        if mask is not None:
+            score = score.masked_fill(~mask, -1e4)
+        mixed = score.float().softmax(-1).to(v.dtype) @ v
+    else:
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return mixed.transpose(1, 2).flatten(2)

@@ -4,8 +4,10 @@ Per frame a small convolutional stem sees three pictures: the frame at its own c
 the newest *different* frame, and that difference as it was at the different frame. Repeats (a 15 fps clip on
 a 25 fps grid) would give differences of zero; the age of a frame says how many grid places it has been
 shown, so the place of the different frame is known exactly: k - floor(25 * age) - 1. Motion is then followed
-through time twice at 7x7 places (a contact is a reversal at one place, which a pooled vector would blur) and
-by a dilated temporal stack on the pooled vector.
+through time at 14x14 and three times at 7x7 places, over 1, 2 and 4 frames, since at 12 frames/s neighbours
+on the grid are often the same picture (a contact is a reversal at one place, which a pooled vector would
+blur), and by a dilated temporal stack on the pooled vector. What is pooled over the places by their maximum
+does not care where something happens.
 
 Only convolutions, ReLU, batch norm (folds at export), additions, max and gathers: everything exports to ONNX
 and quantises to INT8. Left out: attention (long clips would need windows) and recurrence (slow to train on a
@@ -19,23 +21,30 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
 class SyncConfig:
     """Sizes of a sync encoder. `rate` grid frames per second, `size` pixels of the square frame (a multiple
-    of 16); `stem` channels at 1/4, 1/8 and 1/16 of the size; `width` of sync_feat; `dilations` of the
-    temporal stack (kernel 3); `max_lag` grid places that a repeated frame may look back for a different
-    one.
+    of 16); `stem` channels at 1/4, 1/8 and 1/16 of the size; `early` mixings with the neighbouring frames at
+    1/8; `reach` in frames of each mixing at 1/16; `squeeze` channels kept at every place, `expand` channels
+    pooled over all places; `width` of sync_feat; `dilations` of the temporal stack (kernel 3); `max_lag` grid
+    places that a repeated frame may look back for a different one; without `told_ages` every frame counts as
+    new at its place of the grid (an ablation).
     """
 
     rate: int = 25
     size: int = 112
     stem: tuple[int, int, int] = (24, 40, 64)
+    early: int = 1
+    reach: tuple[int, ...] = (1, 2, 4)
     squeeze: int = 16
+    expand: int = 128
     width: int = 128
     dilations: tuple[int, ...] = (1, 2, 3, 4)
     max_lag: int = 5
+    told_ages: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
@@ -55,19 +64,23 @@ def _conv(inner: int, outer: int, kernel: int, stride: int = 1, padding: int = 0
 
 
 class _Neighbours(nn.Module):
-    """Mixes each place of a map with the same place one frame earlier and later (a 3x1x1 convolution),
+    """Mixes each place of a map with the same place `reach` frames earlier and later (a 3x1x1 convolution),
     residual.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, reach: int = 1) -> None:
         super().__init__()
-        self.mix = nn.Sequential(nn.Conv2d(3 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        self.reach = reach
+        norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(norm.weight)  # begins as the identity
+        self.mix = nn.Sequential(nn.Conv2d(3 * channels, channels, 1, bias=False), norm)
 
     def forward(self, x: Tensor, batch: int) -> Tensor:
         """x (B*S, C, h, w) -> the same shape."""
         clips = x.unflatten(0, (batch, -1))
-        blank = torch.zeros_like(clips[:, :1])
-        before, after = torch.cat([blank, clips[:, :-1]], 1), torch.cat([clips[:, 1:], blank], 1)
+        k, count = self.reach, clips.shape[1]
+        padded = functional.pad(clips, (0, 0, 0, 0, 0, 0, k, k))
+        before, after = padded[:, :count], padded[:, 2 * k : 2 * k + count]
         return torch.relu(x + self.mix(torch.cat([before, clips, after], 2).flatten(0, 1)))
 
 
@@ -102,9 +115,12 @@ class SyncEncoder(nn.Module):
         self.stem = nn.Sequential(
             _conv(3, a, 6, 4, 1), _conv(a, b, 3, 2, 1), _conv(b, b, 3, 1, 1), _conv(b, d, 3, 2, 1)
         )
-        self.near1, self.mid, self.near2 = _Neighbours(d), _conv(d, d, 3, 1, 1), _Neighbours(d)
+        self.early = nn.ModuleList(_Neighbours(b) for _ in range(c.early))
+        self.mid = _conv(d, d, 3, 1, 1)
+        self.near = nn.ModuleList(_Neighbours(d, reach) for reach in c.reach)
         self.squeeze = _conv(d, c.squeeze, 1)
-        self.join = nn.Linear(c.squeeze * (c.size // 16) ** 2 + d + 2, c.width)
+        self.expand = _conv(d, c.expand, 1)
+        self.join = nn.Linear(c.squeeze * (c.size // 16) ** 2 + d + 2 + c.expand, c.width)
         self.temporal = nn.Sequential(*[_Temporal(c.width, k) for k in c.dilations])
         self.out = nn.Linear(c.width, c.width)
         self.events = nn.Linear(c.width, 2)
@@ -113,7 +129,7 @@ class SyncEncoder(nn.Module):
     @property
     def lookahead_frames(self) -> int:
         """Later frames on which a frame's outputs depend."""
-        return 2 + sum(self.config.dilations)
+        return self.config.early + sum(self.config.reach) + sum(self.config.dilations)
 
     @property
     def context_frames(self) -> int:
@@ -125,6 +141,8 @@ class SyncEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Inputs of the stem (B*S, 3, size, size), within -1..1, and per-frame clocks (B, S, 2)."""
         batch, count = ages.shape
+        if not self.config.told_ages:
+            ages = torch.zeros_like(ages)
         x = frames.to(dtype) if frames.dtype == torch.uint8 else (frames * 255.0).to(dtype)
         x = x.flatten(0, 1).unsqueeze(
             1
@@ -148,7 +166,7 @@ class SyncEncoder(nn.Module):
         return torch.cat([level, change, change.index_select(0, first)], 1), clocks
 
     @torch.no_grad()
-    def _training_pictures(self, frames: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
+    def training_pictures(self, frames: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
         """`pictures` clip by clip (a whole batch overflows the caches), channels last, in autocast's type."""
         device = ages.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
@@ -163,13 +181,25 @@ class SyncEncoder(nn.Module):
 
     def forward(self, frames: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
         """See the class. Returns (sync_feat, event_logits)."""
-        batch = ages.shape[0]
-        x, clocks = (self._training_pictures if self.training else self.pictures)(frames, ages)
-        x = self.near2(self.mid(self.near1(self.stem(x), batch)), batch)
-        joined = torch.cat([self.squeeze(x).flatten(1), x.amax((2, 3)), clocks.flatten(0, 1)], 1)
-        feat = torch.relu(self.join(joined)).unflatten(0, (batch, -1))
-        feat = self.out(torch.relu(self.temporal(feat.transpose(1, 2)).transpose(1, 2)))
+        feat = self.features(*(self.training_pictures if self.training else self.pictures)(frames, ages))
         return feat, self.events(torch.relu(feat)).flatten(1)
+
+    def features(self, x: Tensor, clocks: Tensor) -> Tensor:
+        """What ``pictures`` returns -> sync_feat (B, S, width)."""
+        batch = clocks.shape[0]
+        for i, layer in enumerate(self.stem):
+            x = layer(x)
+            if i == 2:  # the last layer at 1/8 of the size
+                for early in self.early:
+                    x = early(x, batch)
+        for i, near in enumerate(self.near):
+            x = near(x, batch)
+            if i == 0:
+                x = self.mid(x)
+        pooled = self.expand(x).amax((2, 3))
+        joined = torch.cat([self.squeeze(x).flatten(1), x.amax((2, 3)), clocks.flatten(0, 1), pooled], 1)
+        feat = torch.relu(self.join(joined)).unflatten(0, (batch, -1))
+        return self.out(torch.relu(self.temporal(feat.transpose(1, 2)).transpose(1, 2)))
 
     def flops_per_frame(self) -> int:
         """Multiplications and additions (2 per multiply-accumulate) of every convolution and matrix for one
@@ -181,8 +211,9 @@ class SyncEncoder(nn.Module):
             p4 * 108 * a
             + p8 * 9 * b * (a + b)
             + p16 * 9 * d * (b + d)
-            + 2 * p16 * 3 * d * d
-            + p16 * d * c.squeeze
+            + p8 * c.early * 3 * b * b
+            + len(c.reach) * p16 * 3 * d * d
+            + p16 * d * (c.squeeze + c.expand)
         )
         macs += self.join.in_features * c.width + len(c.dilations) * 4 * c.width**2 + c.width**2 + 2 * c.width
         return 2 * macs

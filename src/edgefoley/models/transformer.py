@@ -53,7 +53,8 @@ class TransformerConfig:
     "PixArt-alpha", arXiv 2310.00426) instead of one layer per block; ``single_kernel``: width of the single
     blocks' MLP convolutions; ``pooled_conditions``: the sentence vector and the mean visual row also join the
     sync rows, so that words reach the modulation of the single-stream blocks directly (without it a network
-    this small had learnt nothing of the prompt after 500 steps)."""
+    this small had learnt nothing of the prompt after 500 steps); ``head_width``: channels of a head when the
+    heads do not share out ``hidden_size`` (pruned networks), 0: they do."""
 
     hidden_size: int
     num_heads: int
@@ -70,10 +71,11 @@ class TransformerConfig:
     mlp_multiple: int = 256
     shared_modulation: bool = False
     pooled_conditions: bool = False
+    head_width: int = 0
 
     @property
     def head_dim(self) -> int:
-        return self.hidden_size // self.num_heads
+        return self.head_width or self.hidden_size // self.num_heads
 
     @property
     def mlp_hidden(self) -> int:
@@ -146,7 +148,7 @@ class TwoStreamBlock(nn.Module):
 
     def __init__(self, config: TransformerConfig, last: bool) -> None:
         super().__init__()
-        h, d = config.hidden_size, config.head_dim
+        h, d, w = config.hidden_size, config.head_dim, config.num_heads * config.head_dim
         self.heads, self.last = config.num_heads, last
         parts = 2 if last else 9
         if config.shared_modulation:
@@ -154,19 +156,18 @@ class TwoStreamBlock(nn.Module):
             self.v_cond_mod_offset = nn.Parameter(torch.zeros(parts * h))
         else:
             self.audio_mod, self.v_cond_mod = Modulation(h, 9), Modulation(h, parts)
-        self.audio_self_attn_qkv, self.v_cond_attn_qkv = nn.Linear(h, 3 * h), nn.Linear(h, 3 * h)
+        self.audio_self_attn_qkv, self.v_cond_attn_qkv = nn.Linear(h, 3 * w), nn.Linear(h, 3 * w)
         self.audio_self_q_norm, self.audio_self_k_norm = RMSNorm(d, 1e-6), RMSNorm(d, 1e-6)
         self.v_cond_attn_q_norm, self.v_cond_attn_k_norm = RMSNorm(d, 1e-6), RMSNorm(d, 1e-6)
         self.audio_cross_q_norm, self.text_cross_k_norm = RMSNorm(d, 1e-6), RMSNorm(d, 1e-6)
         if not last:
             self.v_cond_cross_q_norm = RMSNorm(d, 1e-6)
-        self.audio_self_proj, self.audio_cross_q, self.audio_cross_proj = (nn.Linear(h, h) for _ in range(3))
-        self.text_cross_kv = nn.Linear(h, 2 * h)
+        maps = ((w, h), (h, w), (w, h))
+        self.audio_self_proj, self.audio_cross_q, self.audio_cross_proj = (nn.Linear(*m) for m in maps)
+        self.text_cross_kv = nn.Linear(h, 2 * w)
         self.audio_mlp = Mlp(h, config.mlp_hidden)
         if not last:
-            self.v_cond_self_proj, self.v_cond_cross_q, self.v_cond_cross_proj = (
-                nn.Linear(h, h) for _ in range(3)
-            )
+            self.v_cond_self_proj, self.v_cond_cross_q, self.v_cond_cross_proj = (nn.Linear(*m) for m in maps)
             self.v_cond_mlp = Mlp(h, config.mlp_hidden)
         self.norm = nn.LayerNorm(h, eps=1e-6, elementwise_affine=False)
 
@@ -218,17 +219,17 @@ class SingleStreamBlock(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        h = config.hidden_size
+        h, w = config.hidden_size, config.num_heads * config.head_dim
         self.heads = config.num_heads
         if config.shared_modulation:
             self.mod_offset = nn.Parameter(torch.zeros(6 * h))
         else:
             self.modulation = Modulation(h, 6)
-        self.linear_qkv = nn.Linear(h, 3 * h)
+        self.linear_qkv = nn.Linear(h, 3 * w)
         # The published blocks call a norm whose eps is float32's machine epsilon.
         eps = torch.finfo(torch.float32).eps
         self.q_norm, self.k_norm = RMSNorm(config.head_dim, eps), RMSNorm(config.head_dim, eps)
-        self.linear1 = TimeConv(h, h, 3, bias=True)
+        self.linear1 = TimeConv(w, h, 3, bias=True)
         self.linear2 = ConvMlp(h, config.gated_hidden, config.single_kernel)
         self.norm = nn.LayerNorm(h, eps=1e-5, elementwise_affine=False)
 
@@ -290,11 +291,7 @@ class Transformer(nn.Module):
         self.single_blocks = nn.ModuleList(SingleStreamBlock(c) for _ in range(c.depth_single_blocks))
         self.final_layer = FinalLayer(c)
         if c.shared_modulation:
-            self.audio_mod, self.v_cond_mod, self.single_mod = (
-                Modulation(h, 9),
-                Modulation(h, 9),
-                Modulation(h, 6),
-            )
+            self.audio_mod, self.v_cond_mod, self.single_mod = (Modulation(h, parts) for parts in (9, 9, 6))
         if c.pooled_conditions:
             self.text_pool, self.visual_pool = nn.Linear(c.text_dim, h), nn.Linear(c.visual_dim, h)
 

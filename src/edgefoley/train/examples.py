@@ -32,19 +32,20 @@ STRETCHES = {100: 0.35, 150: 0.25, 200: 0.15, 250: 0.25}  # tokens -> share
 
 
 class Captioner:
-    """Text -> features by the frozen text encoder, in padded batches."""
+    """Text -> features by the frozen text encoder, in padded batches; ``width``: tokens of every batch
+    (longer captions are cut, which a compiled network wants) or 0 for as many as the longest has."""
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: str, width: int = 0) -> None:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.encoder = load_encoder(folder).to(device)
-        self.device = device
+        self.device, self.width = device, width
 
     @torch.no_grad()
     def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """-> text_feat (B, T, D) and mask (B, T) bool."""
-        ids = [self.tokenizer.encode(text).ids for text in texts]
-        width = max(map(len, ids))
+        ids = [self.tokenizer.encode(text).ids[: self.width or None] for text in texts]
+        width = self.width or max(map(len, ids))
         tokens = torch.tensor([row + [0] * (width - len(row)) for row in ids], device=self.device)
         mask = torch.tensor(
             [[1.0] * len(row) + [0.0] * (width - len(row)) for row in ids], device=self.device

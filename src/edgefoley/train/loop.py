@@ -98,6 +98,7 @@ def train(
         lr=config.rate,
         betas=(0.9, 0.98),
         weight_decay=config.weight_decay,
+        fused=True,
     )
     average = Average(module, config.average)
     _resume(folder / "last.pt", module, optimiser, average)
@@ -154,6 +155,15 @@ def _resume(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, ave
     average.state = {k: v.to(average.state[k].device) for k, v in state["average"].items()}
     average.step = state["step"]
     torch.set_rng_state(state["rng"])
+
+
+def adopt(module: nn.Module, folder: Path) -> int:
+    """Copy the averaged weights of another run whose names and shapes agree; returns how many tensors."""
+    found = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")["average"]
+    own = module.state_dict()
+    same = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
+    module.load_state_dict({**own, **same})
+    return len(same)
 
 
 def mark_done(folder: Path, average: Average, config: LoopConfig) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +22,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgefoley.metrics.onsets import classical_onsets, onset_f1, pick_peaks
+from edgefoley.metrics.onsets import classical_onsets, match_onsets, onset_f1, pick_peaks
 from edgefoley.models.sync import SyncConfig, SyncEncoder
-from edgefoley.train.loop import LoopConfig, mark_done, train
-from edgefoley.train.scenes.pool import EVENT_RATE, QUIET, SYNC_RATE, Crop, Pool, render_shard
-from edgefoley.train.scenes.truth import ACTIONS
+from edgefoley.train.loop import LoopConfig, adopt, mark_done, train
+from edgefoley.train.scenes.pool import EVENT_RATE, SYNC_RATE, Pool, render_shard
+from edgefoley.train.sync_crops import KINDS, Batches, agreement
 
 VALIDATION_SEED = 1_000_000  # training seeds count up from 0 and never come here
-KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that names it
-SPREAD_S = 0.015  # of the Gaussian target around an event
+INSTANT = 32  # width of the features that twins must agree on
+WEIGHTS = {"event": 1.0, "strength": 0.1, "activity": 0.1, "kind": 0.02, "twins": 0.02}
+Features = Callable[[Tensor, Tensor], Tensor]
 MIN_GAP_S = 0.08
+FAINTEST = -6.0  # logit of the faintest peaks that calibration looks at
 
 
 class SyncTrainer(nn.Module):
@@ -41,82 +45,38 @@ class SyncTrainer(nn.Module):
         self.strength = nn.Linear(config.width, 2)
         self.activity = nn.Linear(config.width, 2)
         self.action = nn.Linear(config.width, len(KINDS))
+        self.instant = nn.Linear(config.width, INSTANT)
 
 
-def targets(crop: Crop) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(2S,) Gaussian bumps of height 1 at the events, and (2S,) the strength of the nearest event."""
-    instants = np.arange(2 * len(crop.ages)) / EVENT_RATE
-    if not len(crop.times):
-        return np.zeros(len(instants), np.float32), np.zeros(len(instants), np.float32)
-    distance = np.abs(instants[:, None] - crop.times[None])
-    bumps = np.exp(-0.5 * (distance.min(1) / SPREAD_S) ** 2)
-    return bumps.astype(np.float32), crop.strengths[distance.argmin(1)].astype(np.float32)
-
-
-def augment(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mirror; random gamma, gain, offset and inversion of the shades; one choice for the whole crop."""
-    if rng.random() < 0.5:
-        frames = frames[:, :, ::-1]
-    shades = np.arange(256) / 255.0
-    shades = shades ** np.exp(rng.normal(0, 0.3)) * rng.uniform(0.5, 1.2) + rng.uniform(-0.15, 0.15)
-    if rng.random() < 0.1:
-        shades = 1 - shades
-    return (np.clip(shades, 0, 1) * 255).astype(np.uint8)[frames]
-
-
-class Batches:
-    """Batch `step` is a pure function of (seed, step), so a resumed run sees what it would have seen."""
-
-    def __init__(self, pool: Pool, size: int, frames: int, seed: int, device: str) -> None:
-        self.pool, self.size, self.frames, self.seed, self.device = pool, size, frames, seed, device
-
-    def __call__(self, step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([self.seed, step])
-        parts: dict[str, list] = {
-            k: [] for k in ("frames", "ages", "bumps", "strength", "activity", "action")
-        }
-        for _ in range(self.size):
-            speed = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35)))) if rng.random() < 0.6 else 1.0
-            room = max(0.0, self.pool.seconds - self.frames / SYNC_RATE * speed)
-            crop = self.pool.crop(
-                int(rng.integers(len(self.pool))), float(rng.uniform(0, room)), self.frames, speed
-            )
-            bumps, strength = targets(crop)
-            row = (
-                augment(rng, crop.frames),
-                crop.ages,
-                bumps,
-                strength,
-                crop.activity,
-                KINDS.index(crop.action),
-            )
-            for key, value in zip(parts, row, strict=True):
-                parts[key].append(value)
-        return {k: torch.from_numpy(np.stack(v)).to(self.device) for k, v in parts.items()}
-
-
-def losses(module: SyncTrainer, batch: dict[str, Tensor], bf16: bool) -> dict[str, Tensor]:
-    """Named scalars; `loss` is minimised. Near an event an error weighs more: events fill 3 % of the grid."""
+def losses(
+    module: SyncTrainer, features: Features, batch: dict[str, Tensor], bf16: bool, twins: int
+) -> dict[str, Tensor]:
+    """Named scalars; `loss` is minimised. Near an event an error weighs more: events fill 3 % of the grid.
+    ``features``: the encoder's own method or a compiled one."""
     device = batch["frames"].device.type
     with torch.autocast(device, torch.bfloat16, enabled=bf16):
-        feat, logits = module.encoder(batch["frames"], batch["ages"])
+        feat = features(*module.encoder.training_pictures(batch["frames"], batch["ages"]))
         hidden = torch.relu(feat)
+        logits = module.encoder.events(hidden).flatten(1)
         strength, activity = module.strength(hidden).flatten(1), module.activity(hidden).flatten(1)
         kind = module.action(hidden.mean(1))
+        instant = module.instant(hidden)
     bumps = batch["bumps"]
     event = functional.binary_cross_entropy_with_logits(logits.float(), bumps, weight=1.0 + 4.0 * bumps)
     strength_loss = (bumps * (strength.float().sigmoid() - batch["strength"]).square()).sum() / (
         bumps.sum() + 1.0
     )
-    activity_loss = (activity.float().sigmoid() - batch["activity"]).square().mean()
-    kind_loss = functional.cross_entropy(kind.float(), batch["action"])
-    total = event + 0.1 * strength_loss + 0.1 * activity_loss + 0.02 * kind_loss
-    return {
-        "loss": total,
+    parts = {
         "event": event,
         "strength": strength_loss,
-        "activity": activity_loss,
-        "kind": kind_loss,
+        "activity": (activity.float().sigmoid() - batch["activity"]).square().mean(),
+        "kind": functional.cross_entropy(kind.float(), batch["action"]),
+    }
+    if twins:
+        parts["twins"] = agreement(instant[:twins], instant[-twins:])
+    return {
+        "loss": sum((WEIGHTS[name] * value for name, value in parts.items()), event.new_zeros(())),
+        **parts,
     }
 
 
@@ -146,9 +106,31 @@ def f1_by_action(found: list[NDArray[np.float64]], pool: Pool, tolerance_s: floa
     return {k: float(np.mean(v)) for k, v in sorted(rows.items())}
 
 
+def calibrate(
+    curves: list[NDArray[np.float32]], pool: Pool, tolerance_s: float = 0.05
+) -> tuple[float, float]:
+    """(gain, bias) with which sigmoid(gain * logit + bias) of a peak is the share of such peaks that lie
+    within the tolerance of a true event (Platt 1999), by Newton's method on held-out films."""
+    logits, hits = [], []
+    for curve, film in zip(curves, pool.films, strict=True):
+        found = pick_peaks(curve, FAINTEST, MIN_GAP_S)
+        hit = np.zeros(len(found))
+        hit[[i for i, _ in match_onsets(found, film["times"], tolerance_s)]] = 1.0
+        hits.append(hit)
+        logits.append(np.interp(found * EVENT_RATE, np.arange(len(curve)), curve))
+    x, y = np.concatenate(logits), np.concatenate(hits)
+    rows, weights = np.stack([x, np.ones_like(x)], 1), np.array([1.0, 0.0])
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-rows @ weights))
+        bend = rows.T @ (rows * (p * (1 - p))[:, None]) + 1e-3 * np.eye(2)
+        weights += np.linalg.solve(bend, rows.T @ (y - p) - 1e-3 * (weights - [1.0, 0.0]))
+    return float(weights[0]), float(weights[1])
+
+
 def report(encoder: SyncEncoder, pool: Pool) -> dict:
-    """Best threshold on the rendered validation scenes, F1 there at 50 and 100 ms, and the classical
-    baseline.
+    """On the rendered validation films: the best threshold, F1 there at 50 and 100 ms, the classical
+    baseline, and what turns a peak's logit into a probability. ``threshold`` is a logit,
+    ``threshold_probability`` the same after calibration.
     """
     curves, best = event_curves(encoder, pool), (-1.0, 0.0)
     for threshold in np.arange(-4.0, 2.01, 0.25):
@@ -156,8 +138,12 @@ def report(encoder: SyncEncoder, pool: Pool) -> dict:
         best = max(best, (f1_by_action(found, pool, 0.05)["mean"], float(threshold)))
     found = [pick_peaks(c, best[1], MIN_GAP_S) for c in curves]
     plain = [classical_onsets(pool.frames(i), s["timestamps"]) for i, s in enumerate(pool.films)]
+    gain, bias = calibrate(curves, pool)
     return {
         "threshold": best[1],
+        "threshold_probability": 1 / (1 + math.exp(-gain * best[1] - bias)),
+        "peak_gain": gain,
+        "peak_bias": bias,
         "min_gap_s": MIN_GAP_S,
         "f1_50": f1_by_action(found, pool, 0.05),
         "f1_100": f1_by_action(found, pool, 0.1),
@@ -205,15 +191,25 @@ def run(args: argparse.Namespace) -> None:
     folder = Path(args.out)
     if (folder / "last.pt").exists() and not args.resume:
         raise SystemExit(f"{folder}/last.pt exists: add --resume to continue it, or choose another --out")
-    render_shard(folder / "val", 0, VALIDATION_SEED, args.validation, args.seconds)
-    pool, held_out = Pool(args.films), Pool(folder / "val")
+    val = folder / "val" if args.val is None else args.val
+    render_shard(val, 0, VALIDATION_SEED, args.validation, args.seconds)
+    pool, held_out = Pool(args.films, keep=True), Pool(val)
     torch.manual_seed(args.seed)
-    module = SyncTrainer(SyncConfig()).to(args.device)
-    batches = Batches(pool, args.batch, args.frames, args.seed, args.device)
+    module = SyncTrainer(SyncConfig.from_json(args.config))
+    if args.start is not None:
+        print(
+            f"{adopt(module, args.start)} of {len(module.state_dict())} tensors from {args.start}", flush=True
+        )
+    module.to(args.device)
+    batches = Batches(pool, args.batch, args.frames, args.seed, args.twins)
+    features: Features = module.encoder.features
+    if args.compile:
+        features = torch.compile(features, dynamic=False)
 
     def loss_fn(step: int) -> dict[str, Tensor]:
         module.train()
-        return losses(module, batches(step), args.bf16)
+        batch = {key: value.to(args.device) for key, value in batches(step).items()}
+        return losses(module, features, batch, args.bf16, args.twins)
 
     def validate(_: nn.Module) -> dict[str, float]:
         found = [pick_peaks(c, -1.0, MIN_GAP_S) for c in event_curves(module.encoder, held_out)]
@@ -240,6 +236,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="crops per step")
     parser.add_argument("--frames", type=int, default=64, help="grid frames per crop")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    parser.add_argument("--twins", type=int, default=4, help="of these crops: the first ones seen otherwise")
+    parser.add_argument(
+        "--config",
+        type=json.loads,
+        default={},
+        help='sizes that differ, as JSON: {"early": 0}; see SyncConfig',
+    )
+    parser.add_argument("--start", type=Path, help="begin with another run's weights wherever shapes agree")
+    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler")
+    parser.add_argument("--val", type=Path, help="folder of held-out films (default: val in --out)")
     parser.add_argument("--films", type=Path, default=Path("runs/school"), help="films of make-data")
     parser.add_argument("--validation", type=int, default=160, help="held-out films, rendered into --out")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a held-out film")

@@ -1,10 +1,6 @@
-"""The event curve that the transformer is conditioned on, drawn from event lists as the sync encoder would
-see them.
+"""The errors of a good but fallible sync encoder, for the event curve that the transformer learns from.
 
-``sync_feat`` has four channels per frame of 25/s: the curve at the frame and half a frame later, the
-strength, the activity. The curve is canonical - one bump per event, its height the confidence - so that it
-can be drawn from a true list (training), from the sync encoder's peaks (a real clip) or from a list that a
-person edited.
+The curve itself is ``edgefoley.events``: training, the sync graph and a person's own list share it.
 """
 
 from __future__ import annotations
@@ -12,34 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-FRAME_RATE = 25
-CURVE_RATE = 50
-BUMP = (0.25, 1.0, 0.25)  # at 50 Hz: one grid place either side
-LOWEST = 0.03  # confidence of the faintest events in training; what is fainter is no event
+from edgefoley.events import BUMP, LOWEST, draw_curve
 
-
-def draw_curve(
-    times: npt.NDArray[np.float64],
-    heights: npt.NDArray[np.float64],
-    strengths: npt.NDArray[np.float64],
-    activity: npt.NDArray[np.float32],
-    frames: int,
-) -> npt.NDArray[np.float32]:
-    """Events (seconds; height and strength 0..1) and activity (50 Hz) -> sync_feat (frames, 4)."""
-    curve = np.zeros(2 * frames + 2, dtype=np.float32)
-    strength = np.zeros(2 * frames + 2, dtype=np.float32)
-    for time, height, power in zip(times, heights, strengths, strict=True):
-        place = round(time * CURVE_RATE) + 1
-        for offset, weight in zip((-1, 0, 1), BUMP, strict=True):
-            if 0 <= place + offset < len(curve) and weight * height > curve[place + offset]:
-                curve[place + offset] = weight * height
-                strength[place + offset] = power
-    curve, strength = curve[1:-1], strength[1:-1]
-    padded = np.zeros(2 * frames, dtype=np.float32)
-    padded[: min(len(activity), 2 * frames)] = activity[: 2 * frames]
-    return np.stack(
-        [curve[0::2], curve[1::2], np.maximum(strength[0::2], strength[1::2]), padded[0::2]], axis=1
-    )
+__all__ = ["BUMP", "LOWEST", "degrade", "draw_curve"]
 
 
 def degrade(

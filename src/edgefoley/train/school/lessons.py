@@ -28,6 +28,7 @@ from edgefoley.train.words.concepts import Concept
 FIRST_SEED: Final = 2_000_000  # of films in lessons: no sync encoder trains on these pictures
 SILENT: Final = 0.04  # share of lessons in which things move and nothing sounds
 PICTURED: Final = 0.72  # share of the others with a film
+AS_RECORDED: Final = 0.45  # share of the lessons without a film that are one recording as it is
 TAKES: Final = 6  # different recordings of one source in a lesson, at most
 LONGEST_WHOLE_S: Final = 4.0  # a recording that could not be cut is placed whole when it is no longer
 SPACING: Final = 0.35  # of a sound's median length: contacts of one source closer than that share one sound
@@ -149,7 +150,7 @@ class Composer:
             action = shown[0] if rng.random() < 0.5 else shown[int(rng.integers(len(shown)))]
             asked = (action, _one(main.striker, rng), _one(main.struck, rng))
             self._seen(mix, film.plan(film_seed, seconds, *asked), main, kind, rng)
-        elif rng.random() < 0.25:
+        elif rng.random() < AS_RECORDED:
             self._as_recorded(mix, main, rng)
         else:
             self._unseen(mix, main, float(rng.uniform(0.5, 8.0)), kind, rng)

@@ -1,0 +1,143 @@
+"""What a bundle's encoders say about words and pictures, worked off in pieces of bounded memory.
+
+Pictures go in batches, the sync encoder's frames in chunks with real context or in segments: the same result
+as all at once.
+
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from edgefoley.bundle import Bundle
+from edgefoley.errors import BundleIntegrityError
+from edgefoley.graphs import Graphs
+from edgefoley.preprocess import tokenize, tokenize_together
+from edgefoley.timeline import chunks, grid_count, segment_count
+from edgefoley.types import Clip, FloatArray, FrameView
+
+SYNC_CHUNK = 250  # frames: 10 s at once keep the encoder's activations small
+PIECE = Fraction(16)  # seconds of a clip that are read at once where its frames as a whole take too much
+
+
+def text_features(graphs: Graphs, prompt: str, negative_prompt: str) -> tuple[FloatArray, FloatArray]:
+    """(1, T, D) of the prompt and of the negative prompt; of T rows ``kept_tokens`` are used where the
+    component says so.
+
+    A text component with ``pad_id`` wants both padded to the length of the longer one. Its network gives the
+    padding rows of their own, and the denoiser attends to them like to words: one prompt's length then
+    changes the result of the other, as in the model's training.
+    """
+    path, attributes = graphs.bundle.tokenizer_path(), graphs.bundle.components["text"].attributes
+    pad_id, kept = attributes.get("pad_id"), attributes.get("kept_tokens")
+    texts = [prompt, negative_prompt]
+    if pad_id is None:
+        tokens = [tokenize(path, text) for text in texts]
+    else:
+        tokens = tokenize_together(path, texts, int(pad_id))
+    made = [graphs.run("text", {"token_ids": ids, "mask": mask})["text_feat"] for ids, mask in tokens]
+    return made[0][:, :kept], made[1][:, :kept]
+
+
+def visual_features(graphs: Graphs, view: FrameView) -> FloatArray:
+    """(1, M, D) of M frames."""
+    batch = int(graphs.bundle.components["visual"].attributes["batch"])
+    rows = [
+        graphs.run("visual", {"frames": np.ascontiguousarray(view.frames[i : i + batch])})["visual_feat"]
+        for i in range(0, len(view.frames), batch)
+    ]
+    return np.concatenate(rows)[None]
+
+
+def sync_features(graphs: Graphs, view: FrameView) -> tuple[FloatArray, FloatArray | None]:
+    """(1, S, D) of all frames, and event logits (1, 2 S) where the encoder has them."""
+    if "segment_frames" in graphs.bundle.components["sync"].attributes:
+        return _segment_features(graphs, view), None
+    context = int(graphs.bundle.components["sync"].attributes["context_frames"])
+    feats, events = [], []
+    for start, stop, first, last in chunks(len(view.frames), SYNC_CHUNK, context):
+        feeds = {"frames": view.frames[None, first:last], "ages": view.ages[None, first:last]}
+        out = graphs.run("sync", {name: np.ascontiguousarray(array) for name, array in feeds.items()})
+        feats.append(out["sync_feat"][:, start - first : stop - first])
+        if "event_logits" in out:
+            events.append(out["event_logits"][:, 2 * (start - first) : 2 * (stop - first)])
+    return np.concatenate(feats, axis=1), np.concatenate(events, axis=1) if events else None
+
+
+def segment_frames(
+    frames: int, size: int, stride: int, batch: int, most: int | None = None
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Which frames form each segment, (segments, size), ``batch`` segments at a time, ``most`` in all. Frames
+    after the last whole segment are in none; with fewer frames than a segment has the last one is held."""
+    count = segment_count(frames, size, stride) if most is None else most
+    for first in range(0, count, batch):
+        starts = stride * np.arange(first, min(count, first + batch))
+        yield np.minimum(starts[:, None] + np.arange(size), frames - 1)
+
+
+def _segment_features(graphs: Graphs, view: FrameView, most: int | None = None) -> FloatArray:
+    attributes = graphs.bundle.components["sync"].attributes
+    size, stride, rows = (int(attributes[f"segment_{key}"]) for key in ("frames", "stride", "rows"))
+    width = graphs.bundle.components["sync"].width("sync_feat")
+    feats = [np.empty((1, 0, width), dtype=np.float32)]
+    for index in segment_frames(len(view.frames), size, stride, int(attributes["batch"]), most):
+        feat = graphs.run("sync", {"frames": view.frames[index]})["sync_feat"]
+        if feat.shape[:2] != (len(index), rows):
+            raise BundleIntegrityError(
+                f"the sync encoder of model {graphs.bundle.name!r} made {feat.shape[:2]} rows of "
+                f"{len(index)} segments, the manifest says {rows} each."
+            )
+        feats.append(feat.reshape(1, -1, feat.shape[-1]))
+    return np.concatenate(feats, axis=1)
+
+
+def can_encode_pieces(bundle: Bundle) -> bool:
+    """Whether a long clip can be read and encoded in pieces of ``PIECE`` seconds, with the same result: its
+    sync encoder works in segments, and whole numbers of these and of pictures begin in a piece."""
+    attributes, timeline = bundle.components["sync"].attributes, bundle.timeline
+    if "segment_frames" not in attributes:
+        return False
+    segments = PIECE * timeline.sync_rate / attributes["segment_stride"]
+    return segments.denominator == (PIECE * timeline.visual_rate).denominator == 1
+
+
+def piece_spans(bundle: Bundle, duration: Fraction) -> list[tuple[Fraction, Fraction]]:
+    """(start, stop) in seconds of the pieces of a clip: one begins every ``PIECE`` seconds, and each goes on
+    for as long as its last segment does."""
+    attributes = bundle.components["sync"].attributes
+    lead = (attributes["segment_frames"] - attributes["segment_stride"]) / bundle.timeline.sync_rate
+    starts = [PIECE * i for i in range(math.ceil(duration / PIECE))]
+    return [(start, min(start + PIECE + lead, duration)) for start in starts]
+
+
+def piecewise_features(
+    graphs: Graphs,
+    duration: Fraction,
+    pieces: Iterable[Clip],
+    report: Callable[[str, float], None],
+) -> tuple[FloatArray, FloatArray]:
+    """``visual_features`` and ``sync_features`` of a clip of ``duration`` seconds from ``pieces``: its frames
+    in each of ``piece_spans``. They are those of the whole clip. ``report`` hears "encode" and how much is
+    done."""
+    timeline, attributes = graphs.bundle.timeline, graphs.bundle.components["sync"].attributes
+    size, stride = int(attributes["segment_frames"]), int(attributes["segment_stride"])
+    pictures = grid_count(duration, timeline.visual_rate)
+    segments = segment_count(grid_count(duration, timeline.sync_rate), size, stride)
+    per_piece = int(PIECE * timeline.visual_rate), int(PIECE * timeline.sync_rate) // stride
+    made, total = [], len(piece_spans(graphs.bundle, duration))
+    for number, clip in enumerate(pieces):
+        visual, sync = clip.views["visual"], clip.views["sync"]
+        count = min(per_piece[0], pictures - number * per_piece[0])
+        feat = visual_features(graphs, replace(visual, frames=visual.frames[:count]))
+        kept = max(0, min(per_piece[1], segments - number * per_piece[1]))
+        made.append((feat, _segment_features(graphs, sync, kept)))
+        report("encode", (number + 1) / total)
+    visual_feat, sync_feat = (np.concatenate(rows, axis=1) for rows in zip(*made, strict=True))
+    return visual_feat, sync_feat

@@ -1,0 +1,92 @@
+"""How much memory a graph's intermediate values take, counted from the graph.
+
+Nodes run in their order, as ONNX Runtime runs a graph on one thread of execution; a value lives from the node
+that makes it to the last node that reads it, and the largest sum of living values is the count. Nodes that
+only look at their input in another shape take nothing. What an engine reuses in place is not taken off, and
+what it needs inside a node (unfolded convolutions) is not added, so the count is a plan, not a measurement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import onnx
+import sympy
+from onnx import helper
+
+from edgefoley.export.graph import ExportError
+from edgefoley.export.skeleton import Skeleton
+
+_VIEWS: Final = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten"})
+
+
+def peak_bytes(skeleton: Skeleton, sizes: Mapping[str, int]) -> int:
+    """Largest sum of living values in bytes, inputs and weights not counted, outputs counted. ``sizes``: of
+    the free axes by their names. Raises ExportError for a value whose shape is not known."""
+    known = _sizes(skeleton, sizes)
+    ahead = {output for recipe in skeleton.recipes for node in recipe.nodes for output in node.output}
+    nodes = [node for node in skeleton.model.graph.node if not ahead.issuperset(node.output)]
+    owner: dict[str, str] = {}
+    last: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        for name in node.input:
+            last[owner.get(name, name)] = index
+        for name in node.output:
+            owner[name] = owner.get(node.input[0], node.input[0]) if node.op_type in _VIEWS else name
+            last.setdefault(owner[name], index)
+    for name in skeleton.outputs:
+        last[owner.get(name, name)] = len(nodes)
+    made = {name for name, whose in owner.items() if name == whose and name}
+    unknown = sorted(made - known.keys())
+    if unknown:
+        raise ExportError(f"the shapes of {unknown} are not known, so their memory cannot be counted")
+    living = peak = 0
+    leaving: dict[int, int] = {}
+    for index, node in enumerate(nodes):
+        for name in node.output:
+            if name in made:
+                living += known[name]
+                leaving[last[name]] = leaving.get(last[name], 0) + known[name]
+        peak = max(peak, living)
+        living -= leaving.get(index, 0)
+    return peak
+
+
+def _sizes(skeleton: Skeleton, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Bytes of every value whose shape is known: from the tracer, which names shapes by formulas of the free
+    axes, or else by inference from inputs of these ``sizes``. Each leaves out what the other knows."""
+    model = onnx.ModelProto()
+    model.CopyFrom(skeleton.model)
+    noted = (*skeleton.model.graph.value_info, *skeleton.model.graph.output)
+    del model.graph.value_info[:]
+    for value in model.graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            axis = skeleton.axes.get(dim.dim_param, "")
+            if axis in sizes:
+                dim.dim_value = sizes[axis]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    symbols = {sympy.Symbol(name): sizes[axis] for name, axis in skeleton.axes.items() if axis in sizes}
+    found = {}
+    for value in (*inferred.value_info, *inferred.output, *noted):
+        kind = value.type.tensor_type
+        extents = [_extent(dim, symbols) for dim in kind.shape.dim]
+        if kind.HasField("shape") and None not in extents:
+            width = helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
+            found[value.name] = width * math.prod(extent or 0 for extent in extents)
+    return found
+
+
+def _extent(dim: onnx.TensorShapeProto.Dimension, symbols: Mapping[sympy.Symbol, int]) -> int | None:
+    """Length of an axis, None where it is not known."""
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value)
+    if not dim.dim_param:
+        return None
+    try:
+        return int(sympy.sympify(dim.dim_param).subs(symbols))
+    except (TypeError, ValueError, sympy.SympifyError):  # a name of the inference's own
+        return None

@@ -1,0 +1,125 @@
+"""What the sync encoder sees in training: stretches of films, changed in look and frame rate, and twins.
+
+A twin is the same stretch seen otherwise: other shades, other place in the picture, mirrored, fewer frames
+per second. Features of the same instant must agree between twins and differ between instants
+(``agreement``), an objective that needs no labels.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from edgefoley.train.scenes.pool import EVENT_RATE, QUIET, SYNC_RATE, Crop, Pool
+from edgefoley.train.scenes.truth import ACTIONS
+
+KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that names it
+SPREAD_S = 0.015  # of the Gaussian target around an event
+THINNED = 0.35  # share of stretches of films above 20 frames/s that lose every second frame
+FAR = 4  # grid frames between instants that must differ
+SHARPNESS = 0.1  # temperature of the agreement
+
+
+def targets(crop: Crop) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(2S,) Gaussian bumps of height 1 at the events, and (2S,) the strength of the nearest event."""
+    instants = np.arange(2 * len(crop.ages)) / EVENT_RATE
+    if not len(crop.times):
+        return np.zeros(len(instants), np.float32), np.zeros(len(instants), np.float32)
+    distance = np.abs(instants[:, None] - crop.times[None])
+    bumps = np.exp(-0.5 * (distance.min(1) / SPREAD_S) ** 2)
+    return bumps.astype(np.float32), crop.strengths[distance.argmin(1)].astype(np.float32)
+
+
+def shaded(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Random gamma, gain, offset and inversion of the shades; one choice for the whole stretch."""
+    shades = np.arange(256) / 255.0
+    shades = shades ** np.exp(rng.normal(0, 0.3)) * rng.uniform(0.5, 1.2) + rng.uniform(-0.15, 0.15)
+    if rng.random() < 0.1:
+        shades = 1 - shades
+    return (np.clip(shades, 0, 1) * 255).astype(np.uint8)[frames]
+
+
+def placed(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mirrored or not, shrunk by up to 45 % per axis between bars or enlarged by 10 %, moved a little: real
+    clips are letterboxed, squashed and framed in every way."""
+    size = frames.shape[1]
+    scale = rng.uniform(0.55, 1.1, 2) if rng.random() < 0.5 else np.full(2, rng.uniform(0.75, 1.1))
+    offset = size * (1 - scale) * rng.random(2)
+    flip = rng.random() < 0.5
+    matrix = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
+    if flip:
+        matrix[0] = [-scale[0], 0, offset[0] + scale[0] * (size - 1)]
+    bar = int(rng.choice([0, 0, 16, 128, 255]))
+    whole, out = (size, size), np.empty_like(frames)
+    for i, frame in enumerate(frames):
+        out[i] = cv2.warpAffine(frame, matrix, whole, borderMode=cv2.BORDER_CONSTANT, borderValue=bar)
+    return out
+
+
+def augment(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Other shades, in half of the cases another place in the picture, at times noise that differs from
+    frame to frame."""
+    if rng.random() < 0.5:
+        frames = placed(rng, frames)
+    elif rng.random() < 0.5:
+        frames = frames[:, :, ::-1]
+    frames = shaded(rng, frames)
+    if rng.random() < 0.25:
+        grain = rng.normal(0, rng.uniform(1, 6), (8, *frames.shape[1:])).astype(np.int16)
+        noisy = frames.astype(np.int16) + grain[rng.integers(0, 8, len(frames))]
+        frames = np.clip(noisy, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(frames)
+
+
+class Batches:
+    """Batch `step` is a pure function of (seed, step), so a resumed run sees what it would have seen. The
+    last ``twins`` of ``size`` stretches are the first ones seen otherwise."""
+
+    def __init__(self, pool: Pool, size: int, frames: int, seed: int, twins: int = 0) -> None:
+        if not 0 <= 2 * twins <= size:
+            raise ValueError(f"twins must be at most half of {size}, got {twins}")
+        self.pool, self.size, self.frames, self.seed, self.twins = pool, size, frames, seed, twins
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([self.seed, step])
+        cuts = []
+        for _ in range(self.size - self.twins):
+            speed = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35)))) if rng.random() < 0.6 else 1.0
+            room = max(0.0, self.pool.seconds - self.frames / SYNC_RATE * speed)
+            cuts.append((int(rng.integers(len(self.pool))), float(rng.uniform(0, room)), self.frames, speed))
+        rows = [self._row(cut, rng) for cut in cuts + cuts[: self.twins]]
+        return {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}
+
+    def _row(self, cut: tuple[int, float, int, float], rng: np.random.Generator) -> dict[str, NDArray]:
+        stamps = self.pool.films[cut[0]]["timestamps"]
+        rate = len(stamps) / self.pool.seconds * cut[3]
+        crop = self.pool.crop(*cut, 2 if rate > 20 and rng.random() < THINNED else 1)
+        bumps, strength = targets(crop)
+        return {
+            "frames": augment(rng, crop.frames),
+            "ages": crop.ages,
+            "bumps": bumps,
+            "strength": strength,
+            "activity": crop.activity,
+            "action": np.array(KINDS.index(crop.action)),
+        }
+
+
+def agreement(one: Tensor, other: Tensor) -> Tensor:
+    """Cross-entropy of finding each instant of a stretch in its twin among instants at least ``FAR`` frames
+    away, both ways (van den Oord et al. 2018, "InfoNCE", arXiv 1807.03748).
+
+    one, other: (n, S, d) features of twins. Returns a scalar.
+    """
+    one, other = functional.normalize(one.float(), dim=-1), functional.normalize(other.float(), dim=-1)
+    score = one @ other.transpose(1, 2) / SHARPNESS
+    place = torch.arange(score.shape[1], device=score.device)
+    apart = (place[:, None] - place[None]).abs()
+    score = score.masked_fill((apart > 0) & (apart < FAR), -1e4)
+    goal = place.expand(len(score), -1)
+    both = functional.cross_entropy(score, goal) + functional.cross_entropy(score.transpose(1, 2), goal)
+    return 0.5 * both

@@ -56,28 +56,44 @@ def peak_bytes(skeleton: Skeleton, sizes: Mapping[str, int]) -> int:
 
 def _sizes(skeleton: Skeleton, sizes: Mapping[str, int]) -> dict[str, int]:
     """Bytes of every value whose shape is known: from the tracer, which names shapes by formulas of the free
-    axes, or else by inference from inputs of these ``sizes``. Each leaves out what the other knows."""
+    axes, and from there by inference."""
     model = onnx.ModelProto()
     model.CopyFrom(skeleton.model)
-    noted = (*skeleton.model.graph.value_info, *skeleton.model.graph.output)
-    del model.graph.value_info[:]
-    for value in model.graph.input:
-        for dim in value.type.tensor_type.shape.dim:
-            axis = skeleton.axes.get(dim.dim_param, "")
-            if axis in sizes:
-                dim.dim_value = sizes[axis]
-    for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
+    graph, symbols = model.graph, {}
+    for symbol, axis in skeleton.axes.items():
+        if axis in sizes:
+            symbols[sympy.Symbol(symbol)] = sizes[axis]
+    told = [value for value in (*graph.value_info, *graph.output) if _settle(value, symbols)]
+    ending = [value.name for value in graph.output if value not in told]
+    for value in graph.input:
+        _settle(value, symbols)
+    for value in graph.output:
+        if value.name in ending:
+            value.type.tensor_type.ClearField("shape")
+    kept = [value for value in graph.value_info if value in told]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    symbols = {sympy.Symbol(name): sizes[axis] for name, axis in skeleton.axes.items() if axis in sizes}
     found = {}
-    for value in (*inferred.value_info, *inferred.output, *noted):
+    for value in (*inferred.value_info, *inferred.output):
         kind = value.type.tensor_type
-        extents = [_extent(dim, symbols) for dim in kind.shape.dim]
-        if kind.HasField("shape") and None not in extents:
+        if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
             width = helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
-            found[value.name] = width * math.prod(extent or 0 for extent in extents)
+            found[value.name] = width * math.prod(dim.dim_value for dim in kind.shape.dim)
     return found
+
+
+def _settle(value: onnx.ValueInfoProto, symbols: Mapping[sympy.Symbol, int]) -> bool:
+    """Put numbers in place of formulas; False where one stays open."""
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return False
+    extents = [_extent(dim, symbols) for dim in kind.shape.dim]
+    if None in extents:
+        return False
+    for dim, extent in zip(kind.shape.dim, extents, strict=True):
+        dim.dim_value = extent or 0
+    return True
 
 
 def _extent(dim: onnx.TensorShapeProto.Dimension, symbols: Mapping[sympy.Symbol, int]) -> int | None:

@@ -278,7 +278,7 @@ def _evaluate(
         [constants[name] for name in sorted(needed)],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    made = onnx.reference.ReferenceEvaluator(model).run(None, sources)
+    made: Any = onnx.reference.ReferenceEvaluator(model).run(None, sources)
     return np.asarray(made[0], dtype=np.float32)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from edgefoley.backends.fake import CONTEXT, component_specs
-from edgefoley.bundle import CONTRACT, open_bundle, write_manifest
+from edgefoley.bundle import CONTRACT, MANIFEST, Bundle, open_bundle, write_manifest
 from edgefoley.timeline import Timeline, grid_count
 from edgefoley.types import Clip, FrameView, TensorSpec, VideoInfo
 
@@ -21,6 +21,9 @@ SIZES: dict[str, Any] = {
     "text": 8, "visual": 6, "sync": 5, "latent": 4, "multiple": 2,
     "hop": TIMELINE.hop, "size_visual": [12, 16], "size_sync": [8, 10],
 }  # fmt: skip
+MILLIONS = {
+    "text": 40, "visual": 30, "sync": 20, "conditioner": 10, "timestep": 1, "denoiser": 300, "decoder": 25,
+}  # fmt: skip  # of weights that ``state_needs`` states, at no cost
 ATTRIBUTES: dict[str, dict[str, Any]] = {
     "visual": {"size": SIZES["size_visual"], "pixel": "rgb", "batch": 8},
     "sync": {"size": SIZES["size_sync"], "pixel": "gray", "context_frames": CONTEXT["sync"]},
@@ -63,6 +66,28 @@ def make_fake_bundle(
     }
     write_manifest(folder, manifest)
     return folder
+
+
+def state_needs(folder: Path, parts: int = 0) -> Bundle:
+    """Give every network of a bundle weights (``MILLIONS``) and intermediate values to plan with; with
+    ``parts`` the denoiser becomes a chain of so many, which cannot run."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    components = manifest["components"]
+    if parts:
+        denoiser = components["denoiser"]
+        names = [f"denoiser.{number:02}" for number in range(parts)]
+        hands = [[{"name": f"x.{n}", "shape": [1, 4, "L"], "dtype": "float32"}] for n in range(1, parts)]
+        takes, gives = [denoiser["inputs"], *hands], [*hands, denoiser["outputs"]]
+        for name, inputs, outputs in zip(names, takes, gives, strict=True):
+            components[name] = {"inputs": inputs, "outputs": outputs, "artefacts": denoiser["artefacts"]}
+        denoiser |= {"attributes": denoiser["attributes"] | {"parts": names}, "artefacts": {}}
+    for name, component in components.items():
+        attributes = component.setdefault("attributes", {})
+        if "parts" not in attributes:
+            share = max(1, parts) if name.startswith("denoiser") else 1
+            attributes["weights"] = {"fp32": MILLIONS[name.partition(".")[0]] * 10**6 // share}
+            attributes["activations"] = [[10, 10**6], [1000, 10**8]]
+    return write_manifest(folder, manifest)
 
 
 def spec_json(spec: TensorSpec) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from edgefoley import bundle as bundle_module
-from edgefoley.bundle import MANIFEST, Bundle, known_bundles, open_bundle, sha256, write_manifest
+from edgefoley.bundle import (
+    MANIFEST,
+    Bundle,
+    converted_bundles,
+    known_bundles,
+    open_bundle,
+    sha256,
+    write_manifest,
+)
 from edgefoley.errors import BundleError, BundleIntegrityError, BundleNotFoundError
 from edgefoley.types import View
 from tests.fake_bundle import SIZES, make_fake_bundle
@@ -63,6 +71,46 @@ def test_unknown_name_lists_the_known(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert open_bundle("tiny").folder == tmp_path / "tiny"
     with pytest.raises(BundleNotFoundError, match=r"no model 'nonsense'.*Built-in models: tiny"):
         open_bundle("nonsense")
+
+
+@pytest.fixture
+def converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder of converted models."""
+    monkeypatch.setattr(bundle_module, "models_folder", lambda: tmp_path / "models")
+    return tmp_path / "models"
+
+
+def test_converted_models_have_names_too(
+    converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert converted_bundles() == []
+    for name in ("xl", "nano", ".xl.half"):  # a built-in name, and one that is still being written
+        make_fake_bundle(converted / name)
+    (converted / "empty").mkdir()
+    assert converted_bundles() == ["xl"]
+    assert open_bundle("xl").folder == converted / "xl"
+    assert open_bundle("nano").folder == bundle_module.builtin_folder() / "nano"
+    make_fake_bundle(tmp_path / "xl")
+    monkeypatch.chdir(tmp_path)
+    assert open_bundle("xl").folder == converted / "xl" and open_bundle("./xl").folder == Path("xl")
+
+
+def test_a_model_that_is_not_converted_says_how(converted: Path) -> None:
+    for name in ("xl", "xxl"):
+        with pytest.raises(BundleNotFoundError) as caught:
+            open_bundle(name)
+        assert "has not been converted yet. Built-in models: nano; converted ones: none;" in str(caught.value)
+        assert (
+            f"To get {name}, run: edgefoley models download {name}; then: edgefoley models convert "
+            in str(caught.value)
+        )
+        assert str(caught.value).endswith(f"--model {name}")
+    make_fake_bundle(converted / "xl")
+    with pytest.raises(BundleNotFoundError, match=r"'neno'.*converted ones: xl;.*To get xxl, run:"):
+        open_bundle("neno")
+    make_fake_bundle(converted / "xxl")
+    with pytest.raises(BundleNotFoundError, match=r"converted ones: xl, xxl; or give a bundle's folder\.$"):
+        open_bundle("neno")
 
 
 def test_folder_without_manifest(tmp_path: Path) -> None:

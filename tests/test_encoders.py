@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -87,7 +88,7 @@ def test_pieces_give_what_the_whole_gives(seconds: str) -> None:
     assert spans[-1][1] == duration
     assert all(stop - start <= encoders.PIECE + Fraction(8, 25) for start, stop in spans)
     heard: list[float] = []
-    visual, sync = encoders.piecewise_features(
+    visual, sync, _ = encoders.piecewise_features(
         graphs,
         duration,
         (clip_of(start, stop - start) for start, stop in spans),
@@ -98,6 +99,32 @@ def test_pieces_give_what_the_whole_gives(seconds: str) -> None:
     np.testing.assert_array_equal(sync, encoders.sync_features(graphs, whole.views["sync"])[0])
     assert heard[-1] == 1.0
     assert len(heard) == len(spans)
+
+
+@pytest.mark.parametrize("seconds", ["9.9", "15.1", "16.5", "40"])
+def test_pieces_see_the_cuts_that_the_whole_shows(seconds: str) -> None:
+    """Also one just where a piece begins; none are looked for in a clip of one window."""
+    graphs: Any = Numbered()
+    duration, moments = Fraction(seconds), [0, 200, 400, 625]
+    count = grid_count(duration, Fraction(25))
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (4, 28, 28), dtype=np.uint8)
+    pictures[1::2] //= 4
+    film = pictures[np.searchsorted(moments, np.arange(count), side="right") - 1]
+    ages = np.zeros(count, np.float32)
+
+    def pieces() -> Iterator[Any]:
+        for start, stop in encoders.piece_spans(graphs.bundle, duration):
+            first, last = int(start * 25), int(start * 25) + grid_count(stop - start, Fraction(25))
+            clip = clip_of(start, stop - start)
+            clip.views["sync"] = FrameView(film[first:last], ages[first:last])
+            yield clip
+
+    whole = encoders.Cuts(graphs.bundle, duration)
+    whole.look(FrameView(film, ages))
+    *_, cuts = encoders.piecewise_features(graphs, duration, pieces(), lambda stage, fraction: None)
+    expected = [Fraction(moment, 25) for moment in moments[1:] if moment + 1 < count]
+    assert list(cuts) == list(whole.found()) == (expected if duration > TIMELINE.window else [])
 
 
 def test_only_segments_can_be_cut_into_pieces() -> None:

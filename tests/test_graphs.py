@@ -73,7 +73,7 @@ def test_a_chain_gives_what_the_whole_graph_gives(whole: Path, chained: Path, st
     for folder in (whole, chained):
         graphs = Graphs(open_bundle(folder), OrtBackend(), LoadOptions(threads=1))
         if streamed and folder == chained:
-            graphs.streamed = frozenset({"denoiser"})
+            graphs.streamed = frozenset(PARTS)
         constants = {"target": passes[0].pop("target")} if folder == whole else {}
         passes[0] |= constants
         results.append(list(graphs.run_many("denoiser", [(feed, constants) for feed in passes])))
@@ -87,7 +87,7 @@ def test_streaming_opens_each_part_once_for_all_passes(chained: Path) -> None:
     for streamed, wanted in ((False, ["+{0}", "+{1}"]), (True, ["+{0}", "-{0}", "+{1}", "-{1}"])):
         backend = Watched()
         graphs = Graphs(open_bundle(chained), backend, LoadOptions(threads=1))
-        graphs.streamed = frozenset({"denoiser"} if streamed else ())
+        graphs.streamed = frozenset(PARTS if streamed else ())
         list(graphs.run_many("denoiser", passes))
         assert backend.log == [line.format(*PARTS) for line in wanted]
         assert graphs.opened == (() if streamed else tuple(PARTS))
@@ -98,7 +98,7 @@ def test_streaming_opens_each_part_once_for_all_passes(chained: Path) -> None:
 def test_the_sound_of_a_chain_is_that_of_the_whole_graph(whole: Path, chained: Path) -> None:
     """Several windows, two branches; the parts stay open, are closed after the stage, are streamed."""
     clip, sounds = make_clip(whole, "13"), []
-    for folder, keep, streamed in ((whole, True, ()), (chained, True, ()), (chained, False, ["denoiser"])):
+    for folder, keep, streamed in ((whole, True, ()), (chained, True, ()), (chained, False, PARTS)):
         pipeline = Pipeline.open(folder, "ort", threads=1)
         pipeline.graphs.keep, pipeline.graphs.streamed = keep, frozenset(streamed)
         sounds.append(pipeline.generate(clip, "rain", guidance_scale=2.0, seed=3).audio.samples)

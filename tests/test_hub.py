@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from edgefoley import hub as hub_module
-from edgefoley.hub import DownloadError, SourceFile, bring, bytes_to_fetch, default_folder, licences_of
+from edgefoley.hub import (
+    DownloadError,
+    SourceFile,
+    bring,
+    bytes_to_fetch,
+    default_folder,
+    licences_of,
+    models_folder,
+)
 from tests.hub_server import FREE, STRICT, Hub, serve
 
 CONTENT = bytes(range(256)) * 3000
@@ -198,6 +206,21 @@ def test_licences_come_once_those_to_accept_first() -> None:
     hub = Hub()
     files = [hub.add("a", b"", FREE), hub.add("b", b"", STRICT), hub.add("c", b"", FREE)]
     assert licences_of(files) == [STRICT, FREE]
+
+
+def test_converted_models_are_the_users_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for platform, variable, below in (
+        ("linux", "XDG_DATA_HOME", ".local/share"),
+        ("darwin", None, "Library/Application Support"),
+        ("win32", "LOCALAPPDATA", "AppData/Local"),
+    ):
+        monkeypatch.setattr(sys, "platform", platform)
+        if variable is not None:
+            monkeypatch.setenv(variable, "/somewhere")
+            assert models_folder() == Path("/somewhere/edgefoley/models")
+            monkeypatch.delenv(variable)
+        assert models_folder() == tmp_path / below / "edgefoley" / "models"
 
 
 def test_the_default_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import pairwise
+from itertools import combinations, pairwise
 
+import numpy as np
 import pytest
 
 from edgefoley.errors import BundleIntegrityError
-from edgefoley.timeline import Timeline, grid_count, pick_frames, segment_count, windows
+from edgefoley.timeline import Timeline, grid_count, pick_frames, segment_count, shot_windows, windows
 
 F = Fraction
 
@@ -153,3 +154,67 @@ def test_shortest_windows_are_as_few_but_no_longer_than_they_must_be():
 def test_segments_lie_wholly_within_the_frames(frames, count):
     assert segment_count(frames, 16, 8) == count
     assert frames < 16 or 8 * (count - 1) + 16 <= frames < 8 * count + 16
+
+
+# --- windows that meet where the video cuts
+
+
+def parts_at(chosen, count, overlap, step):
+    """What is fed on each side of the chosen cuts."""
+    half = -(-overlap // 4)
+    starts = [0, *((cut - half) // step * step for cut in chosen)]
+    stops = [*(2 * cut - start for cut, start in zip(chosen, starts[1:], strict=True)), count]
+    return list(zip(starts, stops, strict=True))
+
+
+def by_trying(count, cuts, size, overlap, step, shortest):
+    """The least (work, seams within shots, windows) over all subsets of the cuts, one by one."""
+    least = None
+    for number in range(len(cuts) + 1):
+        for chosen in combinations(cuts, number):
+            if min(b - a for a, b in pairwise([0, *chosen, count])) < overlap:
+                continue
+            parts = parts_at(chosen, count, overlap, step)
+            divided = [windows(b - a, size, overlap, step, shortest) for a, b in parts]
+            lengths = [stop - start for part in divided for start, stop in part]
+            cost = (sum(lengths), len(lengths) - len(divided), len(lengths))
+            least = cost if least is None else min(least, cost)
+    return least
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize(("size", "overlap", "step", "shortest"), [(750, 150, 16, True), (250, 50, 1, False)])
+def test_the_best_division_at_cuts_is_found(seed, size, overlap, step, shortest):
+    random = np.random.default_rng(seed)
+    count = int(random.integers(size + 1, 5 * size))
+    cuts = sorted(random.choice(count, 8, replace=False).tolist())
+    made = shot_windows(count, cuts, size, overlap, step, shortest)
+    assert made[0][0] == 0 and made[-1][1] == count
+    assert all(start % step == 0 and stop - start <= size for start, stop in made)
+    at_cuts = 0
+    for (_, stop), (start, _) in pairwise(made):
+        middle, shared = (stop + start) // 2, stop - start
+        if shared < overlap or (middle in cuts and shared <= overlap / 2 + 2 * step):
+            assert middle in cuts and overlap / 2 <= shared < overlap / 2 + 2 * step + 2
+            at_cuts += 1
+    lengths = [stop - start for start, stop in made]
+    found = (sum(lengths), len(made) - 1 - at_cuts, len(made))
+    assert found == by_trying(count, cuts, size, overlap, step, shortest)
+    assert found[0] <= sum(stop - start for start, stop in windows(count, size, overlap, step, shortest))
+
+
+def test_without_fitting_cuts_windows_are_as_ever():
+    for cuts in ([], [0, 100, 1990, 2000]):
+        assert shot_windows(2000, cuts, 750, 150, 16, True) == windows(2000, 750, 150, 16, True)
+    assert shot_windows(750, [300], 750, 150) == [(0, 750)]
+
+
+def test_windows_that_meet_at_cuts_share_half_of_the_overlap_around_it():
+    assert shot_windows(875, [225, 438, 650], 250, 50) == [(0, 238), (212, 451), (425, 663), (637, 875)]
+    made = shot_windows(1900, [600, 1250], 750, 150, 16, True)
+    assert made == [(0, 640), (560, 1300), (1200, 1900)]  # starts are multiples of 16, cuts in the middle
+
+
+def test_no_shot_gets_a_window_of_its_own_that_needs_none():
+    made = shot_windows(2000, list(range(50, 2000, 50)), 750, 150, 16, True)
+    assert len(made) == 3

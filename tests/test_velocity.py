@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -108,6 +109,41 @@ def test_sound_without_a_clip_has_the_same_rows() -> None:
     absent = field._condition_feeds(0, 400, False)
     for name in ("visual_feat", "visual_position", "sync_feat", "sync_index"):
         np.testing.assert_array_equal(alone[name], absent[name])
+
+
+def test_a_window_after_a_cut_is_like_a_clip_of_its_own() -> None:
+    """It begins with a segment; the cut lies in the middle of what it shares with the window before."""
+    spans = Spans(bundle_of(), Fraction(38), [Fraction(12), Fraction("25.01"), Fraction("37.9")])
+    assert spans.spans == [(0, 640), (560, 1302), (1200, 1900)]
+    field, _ = field_of("38")
+    for start, stop in spans.spans[:-1]:
+        own, _ = field_of(str(Fraction(stop - start, 50)))
+        rows, _, places = seen(field._condition_feeds(start, stop, True))
+        alone = seen(own._condition_feeds(0, stop - start, True))
+        assert (rows - 8 * (start // 16)).tolist() == alone[0].tolist()
+        assert ((places >= 0) & (places < 2 * (stop - start))).all()
+
+
+def test_latents_on_both_sides_of_a_cut_come_from_their_window() -> None:
+    """Every window puts out its own number: far from a cut that number, at the cut the mean of both."""
+    field, conditioning = field_of("38")
+    graphs: Any = SimpleNamespace(bundle=field.graphs.bundle, run_many=numbered)
+    cuts = (Fraction(12), Fraction("25.01"))
+    field = VelocityField(graphs, replace(conditioning, cuts=cuts), 1.0)
+    field._prepared, field._clocks[1.0] = True, {}
+    field._conditions = {(index, True): {} for index in range(3)}
+    velocity = field(np.zeros((1, 2, 1900), np.float32), 1.0)[0, 0]
+    np.testing.assert_array_equal(velocity[:560], 0)
+    np.testing.assert_array_equal(velocity[640:1200], 1)
+    np.testing.assert_array_equal(velocity[1302:], 2)
+    assert velocity[599:601].mean() == pytest.approx(0.5, abs=0.05)  # the longer one has a little less
+    assert velocity[1250:1252].mean() == pytest.approx(1.5, abs=0.05)
+    assert (np.diff(velocity) >= 0).all()
+
+
+def numbered(component: str, passes: Any) -> Any:
+    for number, (feeds, _) in enumerate(passes):
+        yield {"velocity": np.full_like(feeds["latents"], number)}
 
 
 @pytest.mark.parametrize("overlap", ["15", "14.9", "-1"])

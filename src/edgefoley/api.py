@@ -22,7 +22,7 @@ import numpy as np
 
 from edgefoley import media, mix, output, targets
 from edgefoley._version import __version__
-from edgefoley.bundle import builtin_folder, known_bundles, open_bundle
+from edgefoley.bundle import bundle_folder, converted_bundles, known_bundles, open_bundle
 from edgefoley.encoders import piece_spans
 from edgefoley.errors import BundleError, UsageError
 from edgefoley.event_files import read_event_file
@@ -61,8 +61,8 @@ class Take:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A built-in model: ``bytes`` of all its files, ``backends`` that can run it, ``problem`` in words (None:
-    its manifest and the sizes of its files are right)."""
+    """A model with a name: ``bytes`` of all its files, ``backends`` that can run it, ``problem`` in words
+    (None: its manifest and the sizes of its files are right)."""
 
     name: str
     folder: str
@@ -75,8 +75,9 @@ class ModelInfo:
 
 
 def list_models() -> list[ModelInfo]:
-    """The built-in models, sorted by name; damaged ones are listed with their ``problem``."""
-    return [_model_info(name) for name in known_bundles()]
+    """The built-in models, then the converted ones, each sorted by name; damaged ones are listed with their
+    ``problem``."""
+    return [_model_info(name) for name in (*known_bundles(), *converted_bundles())]
 
 
 def generate(
@@ -382,15 +383,13 @@ def _opened(model: str | Path | Pipeline) -> Iterator[Pipeline]:
 
 
 def _model_info(name: str) -> ModelInfo:
-    folder = str(builtin_folder() / name)
+    folder = str(bundle_folder(name))
     try:
         bundle = open_bundle(name)
     except BundleError as error:
         return ModelInfo(name, folder, problem=str(error))
     size = sum(artefact.bytes for artefact in bundle.files)
-    return ModelInfo(
-        bundle.name, folder, bundle.version, bundle.licence, bundle.description, size, bundle.backends
-    )
+    return ModelInfo(name, folder, bundle.version, bundle.licence, bundle.description, size, bundle.backends)
 
 
 def _silent(stage: str, fraction: float) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefoley.errors import BundleError, BundleIntegrityError, BundleNotFoundError
+from edgefoley.hub import default_folder, models_folder
 from edgefoley.manifest import (
     CONTRACT,
     Artefact,
@@ -37,6 +38,8 @@ __all__ = [
     "Component",
     "Defaults",
     "builtin_folder",
+    "bundle_folder",
+    "converted_bundles",
     "known_bundles",
     "open_bundle",
     "sha256",
@@ -49,6 +52,8 @@ MANIFEST = "manifest.json"
 VIEWS = {"visual": "visual_rate", "sync": "sync_rate"}
 # Back ends that read another one's files, where a bundle has none for them.
 READS = {"ov": "ort"}
+# Models that the user can download and convert.
+PUBLISHED = ("xl", "xxl")
 
 
 @dataclass(frozen=True)
@@ -173,28 +178,58 @@ def known_bundles() -> list[str]:
     return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else []
 
 
+def converted_bundles() -> list[str]:
+    """Names of the bundles that `edgefoley models convert` put into the user's folder, sorted; one that bears
+    a built-in bundle's name is not reached by it."""
+    folder = models_folder()
+    found = (path.parent.name for path in folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else ()
+    return sorted(name for name in found if not name.startswith(".") and name not in known_bundles())
+
+
+def bundle_folder(name_or_folder: str | Path) -> Path:
+    """The folder that is meant: of a built-in or converted bundle by its name, else the path itself."""
+    name = str(name_or_folder)
+    if name in known_bundles():
+        return builtin_folder() / name
+    return models_folder() / name if name in converted_bundles() else Path(name_or_folder)
+
+
 def open_bundle(name_or_folder: str | Path) -> Bundle:
-    """Open a built-in bundle by its name, or any bundle by its folder; a built-in name wins over a folder.
+    """Open a built-in or converted bundle by its name, or any bundle by its folder; a name wins over a
+    folder.
 
     Raises BundleNotFoundError (the message lists the known names) or BundleIntegrityError.
     """
-    name = str(name_or_folder)
-    folder = builtin_folder() / name if name in known_bundles() else Path(name_or_folder)
+    folder = bundle_folder(name_or_folder)
     if not (folder / MANIFEST).is_file():
-        why = (
-            f"the folder has no {MANIFEST}"
-            if folder.is_dir()
-            else "it is neither a built-in model nor a folder"
-        )
-        known = ", ".join(known_bundles()) or "none"
-        raise BundleNotFoundError(
-            f"no model {name!r}: {why}. Built-in models: {known}; or give a bundle's folder."
-        )
+        raise BundleNotFoundError(_not_found(str(name_or_folder), folder))
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleIntegrityError(f"{folder / MANIFEST} cannot be read: {error}") from error
     return _parse(folder, manifest)
+
+
+def _not_found(name: str, folder: Path) -> str:
+    """What there is instead of the model ``name``, and how to get what there could be."""
+    if folder.is_dir():
+        why = f"the folder has no {MANIFEST}"
+    elif name in PUBLISHED:
+        why = "it has not been converted yet"
+    else:
+        why = "it is neither a built-in nor a converted model nor a folder"
+    builtin, converted = (", ".join(names) or "none" for names in (known_bundles(), converted_bundles()))
+    wanted = name if name in PUBLISHED else next((m for m in PUBLISHED if m not in converted_bundles()), None)
+    how = (
+        f" To get {wanted}, run: edgefoley models download {wanted}; then: edgefoley models convert "
+        f"{default_folder()} --model {wanted}"
+        if wanted is not None
+        else ""
+    )
+    return (
+        f"no model {name!r}: {why}. Built-in models: {builtin}; converted ones: {converted}; or give a "
+        f"bundle's folder.{how}"
+    )
 
 
 def _parse(folder: Path, manifest: Any) -> Bundle:

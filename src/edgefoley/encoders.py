@@ -20,8 +20,9 @@ from edgefoley.bundle import Bundle
 from edgefoley.errors import BundleIntegrityError
 from edgefoley.graphs import Graphs
 from edgefoley.preprocess import tokenize, tokenize_together
+from edgefoley.shots import cut_times, thumbnails
 from edgefoley.timeline import chunks, grid_count, segment_count
-from edgefoley.types import Clip, FloatArray, FrameView
+from edgefoley.types import ByteArray, Clip, FloatArray, FrameView
 
 SYNC_CHUNK = 250  # frames: 10 s at once keep the encoder's activations small
 PIECE = Fraction(16)  # seconds of a clip that are read at once where its frames as a whole take too much
@@ -122,22 +123,45 @@ def piecewise_features(
     duration: Fraction,
     pieces: Iterable[Clip],
     report: Callable[[str, float], None],
-) -> tuple[FloatArray, FloatArray]:
-    """``visual_features`` and ``sync_features`` of a clip of ``duration`` seconds from ``pieces``: its frames
-    in each of ``piece_spans``. They are those of the whole clip. ``report`` hears "encode" and how much is
-    done."""
+) -> tuple[FloatArray, FloatArray, tuple[Fraction, ...]]:
+    """``visual_features``, ``sync_features`` and cuts (see ``Cuts``) of a clip of ``duration`` seconds from
+    ``pieces``: its frames in each of ``piece_spans``. They are those of the whole clip. ``report`` hears
+    "encode" and how much is done."""
     timeline, attributes = graphs.bundle.timeline, graphs.bundle.components["sync"].attributes
     size, stride = int(attributes["segment_frames"]), int(attributes["segment_stride"])
     pictures = grid_count(duration, timeline.visual_rate)
     segments = segment_count(grid_count(duration, timeline.sync_rate), size, stride)
     per_piece = int(PIECE * timeline.visual_rate), int(PIECE * timeline.sync_rate) // stride
-    made, total = [], len(piece_spans(graphs.bundle, duration))
+    made, total, cuts = [], len(piece_spans(graphs.bundle, duration)), Cuts(graphs.bundle, duration)
     for number, clip in enumerate(pieces):
         visual, sync = clip.views["visual"], clip.views["sync"]
         count = min(per_piece[0], pictures - number * per_piece[0])
         feat = visual_features(graphs, replace(visual, frames=visual.frames[:count]))
         kept = max(0, min(per_piece[1], segments - number * per_piece[1]))
         made.append((feat, _segment_features(graphs, sync, kept)))
+        cuts.look(sync, per_piece[1] * stride)
         report("encode", (number + 1) / total)
     visual_feat, sync_feat = (np.concatenate(rows, axis=1) for rows in zip(*made, strict=True))
-    return visual_feat, sync_feat
+    return visual_feat, sync_feat, cuts.found()
+
+
+class Cuts:
+    """Looks for cuts in the frames of the sync encoder, piece by piece, where a clip is longer than one
+    window; keeps small copies of the frames only."""
+
+    def __init__(self, bundle: Bundle, duration: Fraction) -> None:
+        self._wanted, self._rate = duration > bundle.timeline.window, bundle.timeline.sync_rate
+        self._thumbs: list[ByteArray] = []
+        self._ages: list[FloatArray] = []
+
+    def look(self, view: FrameView, most: int | None = None) -> None:
+        """Take in the next frames, ``most`` of them (None: all)."""
+        if self._wanted:
+            self._thumbs.append(thumbnails(view.frames[:most]))
+            self._ages.append(view.ages[:most])
+
+    def found(self) -> tuple[Fraction, ...]:
+        """Seconds at which new shots begin."""
+        if not self._thumbs:
+            return ()
+        return tuple(cut_times(np.concatenate(self._thumbs), np.concatenate(self._ages), self._rate))

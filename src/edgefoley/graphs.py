@@ -24,9 +24,10 @@ Pass = tuple[Arrays, Arrays | None]  # feeds, and what stays the same for many r
 class Graphs:
     """Sessions by component name.
 
-    ``keep``: whether graphs stay open when their stage is done. ``streamed``: chains whose parts are opened,
-    run for every pass and closed again, one after the other, so that one part's weights are in memory at a
-    time; they are read once per call of ``run_many``. Neither changes a result.
+    ``keep``: whether graphs stay open when their stage is done. ``streamed``: parts of chains (a chain's name
+    stands for all its parts) that are opened, run for every pass and closed again, one after the other, so
+    that one part's weights are in memory at a time; they are read once per call of ``run_many``. Neither
+    changes a result.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, options: LoadOptions) -> None:
@@ -64,7 +65,7 @@ class Graphs:
             for number, value in enumerate(values):
                 value = {**value, **self._run_graph(name, value, None)}
                 values[number] = {key: array for key, array in value.items() if key in later}
-            if chain.name in self.streamed:
+            if name in self.streamed or chain.name in self.streamed:
                 self.close([name])
         return [{key: value[key] for key in chain.outputs} for value in values]
 

@@ -60,6 +60,18 @@ class SourceFile:
     purpose: str
 
 
+def models_folder() -> Path:
+    """Where converted models go, and are found by name: edgefoley/models in the data folder of the user."""
+    home = Path(os.path.expanduser("~"))
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = str(home / "Library" / "Application Support")
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or str(home / ".local" / "share")
+    return Path(base) / "edgefoley" / "models"
+
+
 def default_folder() -> Path:
     """Where published files go unless the user says otherwise: edgefoley/hunyuan in the cache of the user."""
     if sys.platform == "win32":
@@ -87,15 +99,15 @@ def bytes_to_fetch(files: Sequence[SourceFile], folder: Path) -> int:
     return total
 
 
-def check_space(folder: Path, needed: int) -> None:
+def check_space(folder: Path, needed: int, option: str = "--dir") -> None:
     """Raise DownloadError when the disk of ``folder`` (which need not exist yet) has less than ``needed``
-    bytes free."""
+    bytes free. ``option``: the flag that names another place."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed and free < needed + _SLACK:
         raise DownloadError(
             f"not enough room in {folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free. "
-            "Make room, or name another place with --dir."
+            f"Make room, or name another place with {option}."
         )
 
 

@@ -22,11 +22,11 @@ import numpy as np
 from edgefoley.backends import get_backend
 from edgefoley.backends.base import Backend, LoadOptions
 from edgefoley.bundle import Bundle, open_bundle
-from edgefoley.encoders import piecewise_features, sync_features, text_features, visual_features
+from edgefoley.encoders import Cuts, piecewise_features, sync_features, text_features, visual_features
 from edgefoley.errors import BackendUnavailableError, BundleIntegrityError, NumericError, UsageError
 from edgefoley.events import CHANNELS, LIKELY, EventList, read_curve
 from edgefoley.graphs import Graphs
-from edgefoley.memory import Stopwatch, available_bytes
+from edgefoley.memory import Stopwatch, available_bytes, hold_little
 from edgefoley.plan import Plan, Run, make_plan, parse_size, states_its_needs
 from edgefoley.sampling import SOLVERS, evaluated, noise, sigmas
 from edgefoley.timeline import DECODE_CHUNK, EVENT_RATE, chunks, grid_count
@@ -43,6 +43,7 @@ from edgefoley.types import (
 )
 from edgefoley.velocity import VelocityField
 
+CROSSFADE = 480  # samples: 10 ms
 Progress = Callable[[str, float], None]
 Memory = Literal["fast", "low"]
 
@@ -66,6 +67,7 @@ class Pipeline:
     ) -> None:
         self.bundle, self.backend, self.memory = bundle, backend, memory
         self.memory_limit = memory_limit
+        self.on_plan: Callable[[Plan], None] | None = None  # hears what ``prepare`` decided
         self._graphs = Graphs(bundle, backend, options or LoadOptions())
         self._graphs.keep = memory == "fast"
 
@@ -136,9 +138,12 @@ class Pipeline:
         picture = (0, 0) if info is None else info.size
         run = Run(duration, info is not None, picture, 1 if guidance <= 1 else 2, steps)
         plan = make_plan(self.bundle, self.backend.name, run, limit, self.memory == "fast")
+        hold_little()
         if not plan.keep:
             self._graphs.close()
         self._graphs.keep, self._graphs.streamed = plan.keep, plan.streamed
+        if self.on_plan is not None:
+            self.on_plan(plan)
         return plan
 
     @property
@@ -193,16 +198,20 @@ class Pipeline:
             text_feat, negative_feat = text_features(self._graphs, prompt, negative)
             self._done("text")
             visual_feat = sync_feat = event_logits = None
+            cuts: tuple[Fraction, ...] = ()
             if clip is not None and pieces is not None:
-                visual_feat, sync_feat = piecewise_features(self._graphs, clip.duration, pieces, report)
+                visual_feat, sync_feat, cuts = piecewise_features(self._graphs, clip.duration, pieces, report)
                 self._done("visual", "sync")
             elif clip is not None:
                 report("encode", 0.05)
                 visual_feat = visual_features(self._graphs, self._view(clip, "visual"))
                 self._done("visual")
                 report("encode", 0.6)
-                sync_feat, event_logits = self._sync(self._view(clip, "sync"))
+                view, shots = self._view(clip, "sync"), Cuts(self.bundle, seconds)
+                sync_feat, event_logits = self._sync(view)
                 self._done("sync")
+                shots.look(view)
+                cuts = shots.found()
             report("encode", 1.0)
         return Conditioning(
             seconds,
@@ -214,6 +223,7 @@ class Pipeline:
             prompt,
             negative,
             watch.stages,
+            cuts,
         )
 
     def denoise(
@@ -239,7 +249,11 @@ class Pipeline:
         return self._steps(field, start, levels)
 
     def decode(self, latents: FloatArray, duration: Fraction, on_progress: Progress | None = None) -> Audio:
-        """Sound from latents (1, D, L), cut to exactly the samples of ``duration`` seconds. Mono."""
+        """Sound from latents (1, D, L), cut to exactly the samples of ``duration`` seconds. Mono.
+
+        Chunks change over within ``CROSSFADE`` samples. A decoder that sees no further than its context gives
+        the same in both; one that chooses phases for all of what it gets (nano's) does not, and would click.
+        """
         report, timeline = on_progress or _no_progress, self.bundle.timeline
         count, wanted = latents.shape[-1], timeline.samples(duration)
         if count * timeline.hop < wanted:
@@ -247,7 +261,9 @@ class Pipeline:
                 f"{count} latents hold {count * timeline.hop} samples, {float(duration)} s need {wanted}."
             )
         samples = np.empty(count * timeline.hop, dtype=np.float32)
-        context = int(self.bundle.components["decoder"].attributes["context_latents"])
+        tail = samples[:0]  # what the chunk before has beyond its end
+        # One latent more than it needs: what of this is beside the chunk is right too.
+        context = int(self.bundle.components["decoder"].attributes["context_latents"]) + 1
         report("decode", 0.0)
         for start, stop, first, last in chunks(count, DECODE_CHUNK, context):
             fed = np.ascontiguousarray(latents[:, :, first:last])
@@ -257,9 +273,12 @@ class Pipeline:
                     f"the decoder of model {self.bundle.name!r} made {wave.size} samples of "
                     f"{last - first} latents, the timeline says {timeline.hop} each."
                 )
-            offset = (start - first) * timeline.hop
+            wave = wave[(start - first) * timeline.hop :]
+            joined = min(CROSSFADE, tail.size, wave.size)
+            fade = np.linspace(0, 1, joined, dtype=np.float32)
+            wave[:joined] = tail[:joined] + (wave[:joined] - tail[:joined]) * fade
             size = (stop - start) * timeline.hop
-            samples[start * timeline.hop : stop * timeline.hop] = wave[offset : offset + size]
+            samples[start * timeline.hop : stop * timeline.hop], tail = wave[:size], wave[size:]
             report("decode", stop / count)
         self._done("decoder")
         return Audio(samples[:wanted], timeline.sample_rate)

@@ -9,7 +9,7 @@ are tried in this order:
     1. every network stays open, for the next clip
     2. each stage's networks are opened, used and freed
     3. long clips are read and encoded in pieces of ``PIECE`` seconds instead of at once
-    4. the parts of the transformer are opened one after the other, at every step
+    4. parts of the transformer, as few as possible, are opened one after the other, at every step
 
 None changes a result by a single bit. What does not fit even so is refused, with what would fit.
 
@@ -26,33 +26,35 @@ from fractions import Fraction
 from itertools import pairwise
 
 from edgefoley.bundle import Bundle
-from edgefoley.encoders import PIECE, can_encode_pieces
+from edgefoley.encoders import PIECE, SYNC_CHUNK, can_encode_pieces
 from edgefoley.errors import UsageError
-from edgefoley.manifest import Component
+from edgefoley.shots import BATCH as SHOT_BATCH
+from edgefoley.shots import THUMB
 from edgefoley.timeline import DECODE_CHUNK, grid_count, segment_count
 from edgefoley.velocity import Spans
 
 DECODER_PICTURES = 24  # pictures that a video decoder and its threads hold, 1.5 bytes per pixel
 SOUND_COPIES = 10  # of 4 bytes per sample, where loudness is set and the sound is written; 9 were measured
 SHORTEST = Fraction(3, 10)  # seconds; no shorter clip is suggested
-CHAINS = frozenset({"timestep", "denoiser"})
 
 
 @dataclass(frozen=True)
 class Engine:
     """What a back end needs, measured with benchmarks/memory.py on networks of XL's width: ``base`` bytes of
-    the process with the engine and no network; bytes in memory for each number stored, by its type, at the
-    peak of opening and running; what a run takes for each byte of intermediate values."""
+    the process with the engine and no network; bytes in memory for each number stored, by its type; what a
+    run takes for each byte of intermediate values; what opening a network takes on the way, for each number,
+    at the most (it is high where one tensor is most of a network)."""
 
     base: int
     weights: Mapping[str, float]
     activations: float
+    opening: float
 
 
 ENGINES: Mapping[str, Engine] = {
-    "ort": Engine(160_000_000, {"fp32": 4.9, "bf16": 5.5, "fp16": 5.5}, 2.0),
-    "ov": Engine(260_000_000, {"fp32": 9.6, "bf16": 9.6, "fp16": 9.6}, 2.0),
-    "fake": Engine(160_000_000, {"fp32": 4.9, "bf16": 5.5, "fp16": 5.5}, 2.0),
+    "ort": Engine(200_000_000, {"fp32": 4.7, "bf16": 4.9, "fp16": 4.9}, 1.4, 1.3),
+    "ov": Engine(300_000_000, {"fp32": 9.6, "bf16": 9.6, "fp16": 9.6}, 1.4, 0.0),
+    "fake": Engine(200_000_000, {"fp32": 4.7, "bf16": 4.9, "fp16": 4.9}, 1.4, 1.3),
 }
 
 
@@ -85,8 +87,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to run: ``keep`` networks open between stages; chains that are ``streamed`` part by part; read and
-    encode in ``pieces``. ``stages``: what each needs."""
+    """How to run: ``keep`` networks open between stages; parts of chains that are ``streamed``, see
+    ``graphs.Graphs``; read and encode in ``pieces``. ``stages``: what each needs."""
 
     keep: bool
     streamed: frozenset[str]
@@ -97,6 +99,16 @@ class Plan:
     def peak(self) -> int:
         """Bytes of the stage that needs most."""
         return max(stage.total for stage in self.stages)
+
+    @property
+    def words(self) -> str:
+        """How it runs and what it needs at most, for people."""
+        worst = max(self.stages, key=lambda stage: stage.total)
+        ways = ["all networks stay open" if self.keep else "networks are opened and freed stage by stage"]
+        parts = sum(name.startswith("denoiser") for name in self.streamed)
+        ways += [f"{parts} parts of the transformer are opened one at a time, at every step"] * bool(parts)
+        ways += ["the clip is read in pieces"] * self.pieces
+        return f"{gigabytes(self.peak)} at most ({worst.name}): {', '.join(ways)}"
 
 
 def states_its_needs(bundle: Bundle) -> bool:
@@ -122,24 +134,27 @@ def make_plan(bundle: Bundle, backend: str, run: Run, limit: int, keep: bool = T
 
 def plans(bundle: Bundle, backend: str, run: Run) -> Iterator[Plan]:
     """All plans, in the order in which they are tried."""
-    needs = _Needs(bundle, ENGINES.get(backend, ENGINES["ov"]), run)
-    chains = frozenset(name for name in CHAINS if bundle.components[name].parts)
+    needs = Needs(bundle, backend, run)
     yield needs.plan(True, frozenset(), False)
-    for streamed in (frozenset[str](), chains) if chains else (chains,):
+    once, parts = (bundle.components[name].parts for name in ("timestep", "denoiser"))
+    # All that stays open, then all but two that take turns, three, …; what runs once is never kept.
+    for turns in (0, *range(2, len(parts) + 1)):
+        streamed = frozenset((*once, *parts[len(parts) - turns :]))
         yield needs.plan(False, streamed, False)
         if run.video and run.duration > PIECE and can_encode_pieces(bundle):
             yield needs.plan(False, streamed, True)
 
 
-class _Needs:
-    """Counts the bytes of a run's stages."""
+class Needs:
+    """Counts what a run's graphs and stages need."""
 
-    def __init__(self, bundle: Bundle, engine: Engine, run: Run) -> None:
-        self.bundle, self.engine, self.run = bundle, engine, run
+    def __init__(self, bundle: Bundle, backend: str, run: Run) -> None:
+        self.bundle, self.run = bundle, run
+        self.engine = ENGINES.get(backend, ENGINES["ov"])  # the dearer one, where nothing was measured
         places = Spans(bundle, run.duration)
         self.count = places.count
-        self.passes = len(places.spans) * run.branches
-        self.tokens = places.spans[0][1] - places.spans[0][0]
+        self.tokens = places.size
+        self.passes = _full_windows(places) * run.branches
         timeline, sync = bundle.timeline, bundle.components["sync"].attributes
         seconds = self.tokens / places.per_second
         frames = math.ceil(seconds * timeline.sync_rate)
@@ -178,42 +193,62 @@ class _Needs:
             Stage("write", base, 0, 0, SOUND_COPIES * sound),
         ]
         if keep:
-            graphs = [part for part in self.bundle.components.values() if not part.parts]
-            every = sum(self._weights(part) for part in graphs)
+            graphs = [name for name, component in self.bundle.components.items() if not component.parts]
+            every = sum(self.weights_of(name) for name in graphs)
             stages = [replace(stage, weights=every) for stage in stages]
-        features = self._features()
-        stages = [replace(stage, data=stage.data + features) for stage in stages]
+        kept = self._features() + self._thumbs()
+        stages = [replace(stage, data=stage.data + kept) for stage in stages]
         return Plan(keep, streamed, pieces, tuple(stages))
+
+    def sizes_of(self, graph: str) -> dict[str, int]:
+        """Length of every free axis in the longest run of ``graph``, one component that is no chain."""
+        attributes = self.bundle.components[graph].attributes
+        name = graph.partition(".")[0]
+        sizes = dict(self.sizes)
+        if name == "text":
+            sizes["text"] = int(attributes["activations"][-1][0])
+        elif name in ("visual", "sync"):
+            most = int(attributes.get("batch", SYNC_CHUNK + 2 * int(attributes.get("context_frames", 0))))
+            sizes |= dict.fromkeys(("picture", "segment", "frame"), most)
+        elif name == "decoder":
+            most = DECODE_CHUNK + 2 * (int(attributes["context_latents"]) + 1)
+            sizes["latent"] = min(self.count, most)
+        return sizes
+
+    def weights_of(self, graph: str) -> int:
+        """Bytes of its weights as the engine holds them."""
+        stored: Mapping[str, int] = self.bundle.components[graph].attributes["weights"]
+        dear = max(self.engine.weights.values())  # for a type that was not measured
+        return math.ceil(sum(self.engine.weights.get(kind, dear) * count for kind, count in stored.items()))
+
+    def activations_of(self, graph: str) -> int:
+        """Bytes of its longest run, with what the engine needs besides, or of opening it if that is more."""
+        sizes, name = self.sizes_of(graph), graph.partition(".")[0]
+        axis = {
+            "text": "text",
+            "visual": "picture",
+            "sync": "segment",
+            "timestep": "time",
+            "decoder": "latent",
+        }
+        attributes = self.bundle.components[graph].attributes
+        running = self.engine.activations * interpolated(
+            attributes["activations"], sizes[axis.get(name, "token")]
+        )
+        return math.ceil(max(running, self.engine.opening * sum(attributes["weights"].values())))
 
     def _stage(self, name: str, components: Sequence[str], streamed: frozenset[str], data: int) -> Stage:
         weights, activations = 0, 0
         for component in components:
-            parts = self._parts(component)
-            each = [self._weights(part) for part in parts]
-            weights += max(each) if component in streamed else sum(each)
-            activations = max(activations, *(self._activations(component, part) for part in parts))
+            graphs = self._graphs(component)
+            turns = [self.weights_of(graph) for graph in graphs if graph in streamed]
+            weights += sum(self.weights_of(graph) for graph in graphs if graph not in streamed)
+            weights += max(turns, default=0)
+            activations = max(activations, *(self.activations_of(graph) for graph in graphs))
         return Stage(name, self.engine.base, weights, activations, data)
 
-    def _parts(self, name: str) -> list[Component]:
-        component = self.bundle.components[name]
-        return [self.bundle.components[part] for part in component.parts] or [component]
-
-    def _weights(self, part: Component) -> int:
-        stored: Mapping[str, int] = part.attributes["weights"]
-        dear = max(self.engine.weights.values())  # for a type that was not measured
-        return math.ceil(sum(self.engine.weights.get(kind, dear) * count for kind, count in stored.items()))
-
-    def _activations(self, component: str, part: Component) -> int:
-        """Of the longest run of ``part``, with what the engine needs besides."""
-        table = part.attributes["activations"]
-        fixed = {"text": table[-1][0], "timestep": self.sizes["time"]}
-        if component in ("visual", "sync"):
-            length = int(part.attributes["batch"])
-        elif component == "decoder":
-            length = min(self.count, DECODE_CHUNK + 2 * int(part.attributes["context_latents"]))
-        else:
-            length = fixed.get(component, self.tokens)
-        return math.ceil(self.engine.activations * interpolated(table, length))
+    def _graphs(self, component: str) -> tuple[str, ...]:
+        return self.bundle.components[component].parts or (component,)
 
     def _frames(self, seconds: Fraction) -> int:
         total = 0
@@ -232,6 +267,14 @@ class _Needs:
             pictures + grid_count(self.run.duration, timeline.sync_rate) * condition.width("sync_feat")
         )
 
+    def _thumbs(self) -> int:
+        """The small pictures in which cuts are looked for, and what the search makes of some at a time."""
+        run, timeline = self.run, self.bundle.timeline
+        if not run.video or run.duration <= timeline.window:
+            return 0
+        pixels = (2 * THUMB) ** 2  # a side is at least THUMB and less than twice that
+        return pixels * (grid_count(run.duration, timeline.sync_rate) + 6 * 4 * SHOT_BATCH)
+
     def _conditions(self) -> int:
         """The conditioner's outputs of all passes. What has a text axis is the same in all windows."""
         made = self.bundle.components["conditioner"].outputs
@@ -249,7 +292,7 @@ class _Needs:
 
     def _passes(self) -> int:
         """What passes between the denoiser's parts, and the latents of all windows."""
-        parts = self._parts("denoiser")
+        parts = [self.bundle.components[name] for name in self._graphs("denoiser")]
         between = max(sum(self._tensor(spec.shape) for spec in part.outputs.values()) for part in parts)
         return (self.passes + 1) * between + 4 * self.passes * self._tensor((self.tokens,))
 
@@ -257,6 +300,12 @@ class _Needs:
         """Bytes; an axis of unknown name counts as long as the longest."""
         longest = max(self.sizes.values())
         return 4 * math.prod(self.sizes.get(n, longest) if isinstance(n, str) else n for n in shape)
+
+
+def _full_windows(places: Spans) -> int:
+    """Windows of full length that hold as many tokens as all windows together can, wherever the video cuts:
+    dividing at cuts makes no more tokens (``timeline.shot_windows``)."""
+    return math.ceil(sum(stop - start for start, stop in places.spans) / places.size)
 
 
 def interpolated(table: Sequence[Sequence[int]], length: int) -> float:

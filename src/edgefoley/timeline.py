@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -132,22 +133,74 @@ def windows(
 
     All stretches have the same length when there is more than one, so that one graph shape serves them all.
     """
+    many, last = _division(count, size, overlap, step, shortest)
+    starts = [step * round(Fraction(i * last, max(1, many - 1))) for i in range(many)]
+    return [(start, start + count - last * step) for start in starts]
+
+
+def _division(count: int, size: int, overlap: int, step: int, shortest: bool) -> tuple[int, int]:
+    """How many stretches ``windows`` makes, and after how many steps the last one starts."""
     if count <= size:
-        return [(0, count)]
+        return 1, 0
 
     def number(last: int) -> int:
         """Stretches needed when the last one starts at ``last`` steps."""
         reach = (count - last * step - overlap) // step
-        return 1 + math.ceil(Fraction(last, reach)) if reach > 0 else count + 1
+        return 1 - (-last // reach) if reach > 0 else count + 1
 
-    last = math.ceil(Fraction(count - size, step))
+    last = -((size - count) // step)
     many = number(last)
     if many > count:
         raise ValueError(f"window {size} must be longer than the overlap {overlap} by {step} or more")
-    while shortest and number(last + 1) == many:
-        last += 1
-    starts = [step * round(Fraction(i * last, many - 1)) for i in range(many)]
-    return [(start, start + count - last * step) for start in starts]
+    if shortest:  # the latest start that needs no more; `number` never falls
+        last += bisect_right(range(last, count), many, key=number) - 1
+    return many, last
+
+
+def shot_windows(
+    count: int, cuts: Sequence[int], size: int, overlap: int, step: int = 1, shortest: bool = False
+) -> list[tuple[int, int]]:
+    """``windows`` that meet at ``cuts`` (positions where a new shot begins), where there are any at fitting
+    places: there two share half of ``overlap`` only, with the cut in the middle (and less than 2 ``step``
+    more, since a window starts at a multiple of ``step``).
+
+    Of all ways to divide at cuts, ``overlap`` or more apart and each part covered by ``windows`` of its own,
+    the one that has the least to work off; among equals the one with the fewest seams within shots, then the
+    fewest windows, then the most even one. So dividing never makes more work, and without cuts it is
+    ``windows``.
+    """
+    if count <= size:
+        return [(0, count)]
+    half = math.ceil(overlap / 4)
+    places = [0, *(cut for cut in sorted(set(cuts)) if overlap <= cut <= count - overlap and cut), count]
+    starts = [0, *((cut - half) // step * step for cut in places[1:]), count]
+    divided = lru_cache(None)(lambda length: _division(length, size, overlap, step, shortest))
+
+    def part(begin: int, end: int) -> tuple[int, int]:
+        """What is fed between two places."""
+        return starts[begin], count if end == len(places) - 1 else 2 * places[end] - starts[end]
+
+    best: list[tuple[tuple[int, ...], int]] = [((0, 0, 0, 0), 0)]  # costs up to each place, place before it
+    for end in range(1, len(places)):
+        ways = []
+        for begin in range(end):
+            if places[end] - places[begin] < overlap:
+                continue
+            start, stop = part(begin, end)
+            many, steps = divided(stop - start)
+            length = stop - start - steps * step
+            cost = (many * length, many - 1, many, many * length * length)
+            ways.append((tuple(a + b for a, b in zip(best[begin][0], cost, strict=True)), begin))
+        best.append(min(ways))
+    ends = [len(places) - 1]
+    while ends[-1]:
+        ends.append(best[ends[-1]][1])
+    made = []
+    for begin, end in pairwise(reversed(ends)):
+        first, last = part(begin, end)
+        parts = windows(last - first, size, overlap, step, shortest)
+        made += [(first + start, first + stop) for start, stop in parts]
+    return made
 
 
 def chunks(count: int, size: int, context: int) -> list[tuple[int, int, int, int]]:

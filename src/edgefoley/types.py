@@ -90,7 +90,7 @@ class Conditioning:
     ``text_feat`` and ``negative_text_feat`` (1, T, D_text); ``visual_feat`` (1, M, D_visual) and
     ``sync_feat`` (1, S, D_sync), or None for sound without a picture; ``event_logits`` (1, 2 S): onset logit
     on the 50 Hz grid. ``prompt`` and ``negative_prompt`` are the texts encoded, ``stages`` what encoding
-    cost.
+    cost. ``cuts``: seconds at which new shots begin, looked for in clips longer than the model's window.
     """
 
     duration: Fraction
@@ -102,6 +102,7 @@ class Conditioning:
     prompt: str = ""
     negative_prompt: str = ""
     stages: tuple[Stage, ...] = ()
+    cuts: tuple[Fraction, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The velocity of a whole clip, from a network that sees one window of it at a time.
 
-Clips up to the timeline's window are one window. Longer ones are cut into windows of equal length that
-overlap; all share one latent, and at every step their velocities are blended (``sampling.blend``), so
-neighbours agree where they meet. What does not depend on the denoising time - the conditioner's outputs, per
-window and branch - is computed once; what depends on the time alone, once per noise level, and where the
-timestep network takes several times at once, for the whole schedule before the first step.
+Clips up to the timeline's window are one window. Longer ones are divided where the video cuts to another
+shot, at fitting places (``timeline.shot_windows``); parts that are still too long, into windows of equal
+length. Neighbours overlap, at a cut by less. All share one latent, and at every step their velocities are
+blended (``sampling.blend``), so neighbours agree where they meet. What does not depend on the denoising time
+- the conditioner's outputs, per window and branch - is computed once; what depends on the time alone, once
+per noise level, and where the timestep network takes several times at once, for the whole schedule before
+the first step.
 
 Two ways of telling the network what moves when. A sync encoder that gives one row per frame: each token has
 the row, and each picture the place, that it has in the whole clip. One that works in segments (segment_rows
@@ -28,7 +30,7 @@ from edgefoley.bundle import Bundle
 from edgefoley.errors import BundleIntegrityError
 from edgefoley.graphs import Arrays, Graphs, Pass
 from edgefoley.sampling import blend, guided
-from edgefoley.timeline import grid_count, segment_count, windows
+from edgefoley.timeline import grid_count, segment_count, shot_windows
 from edgefoley.types import Conditioning, FloatArray
 
 # Conditions beyond this are computed again at every step instead of kept: a clip of ten minutes has 75
@@ -50,9 +52,10 @@ def visual_positions(tokens: int, rows: int) -> npt.NDArray[np.float32]:
 
 class Spans:
     """Where the windows of a clip of ``duration`` seconds are: ``tokens`` in all, ``spans`` [start, stop) in
-    tokens; ``count`` latents, ``multiple`` for each token."""
+    tokens; ``count`` latents, ``multiple`` for each token; ``size``: the longest window. ``cuts``: seconds
+    at which shots begin."""
 
-    def __init__(self, bundle: Bundle, duration: Fraction) -> None:
+    def __init__(self, bundle: Bundle, duration: Fraction, cuts: Sequence[Fraction] = ()) -> None:
         timeline, sync = bundle.timeline, bundle.components["sync"].attributes
         self.multiple = int(bundle.components["denoiser"].attributes["latent_multiple"])
         self.tokens = math.ceil(timeline.latents(duration) / self.multiple)
@@ -68,8 +71,9 @@ class Spans:
                 f"model {bundle.name!r}: a window of {timeline.window} s with an overlap of "
                 f"{timeline.overlap} s cannot move on by {step} tokens."
             )
-        self.step = int(step)
-        self.spans = windows(self.tokens, size, overlap, self.step, shortest=self.segmented)
+        self.step, self.size = int(step), min(size, self.tokens)
+        places = [math.floor(cut * self.per_second + Fraction(1, 2)) for cut in cuts]
+        self.spans = shot_windows(self.tokens, places, size, overlap, self.step, shortest=self.segmented)
 
     @property
     def latent_spans(self) -> list[tuple[int, int]]:
@@ -93,7 +97,7 @@ class VelocityField:
         levels: Sequence[float] = (),
     ) -> None:
         self.graphs, self.conditioning, self.guidance_scale = graphs, conditioning, guidance_scale
-        self.places = Spans(graphs.bundle, conditioning.duration)
+        self.places = Spans(graphs.bundle, conditioning.duration, conditioning.cuts)
         self.count = self.places.count
         self._branches = (True,) if guidance_scale <= 1 else (True, False)
         self._levels = tuple(levels)

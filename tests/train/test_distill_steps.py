@@ -13,9 +13,9 @@ pytest.importorskip("safetensors")
 
 from edgefoley.errors import UsageError  # noqa: E402
 from edgefoley.train import distill_steps as module  # noqa: E402
+from edgefoley.train.critic import Critic, critic_loss, passing_loss  # noqa: E402
 from edgefoley.train.distill_run import Effort  # noqa: E402
-from edgefoley.train.distill_steps import StepsPlan, distill_steps, jump_loss, own_states  # noqa: E402
-from edgefoley.train.sampler import trajectory  # noqa: E402
+from edgefoley.train.distill_steps import StepsPlan, distill_steps, jump_loss, own_end  # noqa: E402
 from edgefoley.train.teachers import (  # noqa: E402
     NetworkTeacher,
     Origin,
@@ -50,25 +50,73 @@ def test_walks_of_a_linear_teacher_are_powers(tmp_path: Path) -> None:
         assert torch.allclose(states[k], expected, atol=1e-5)
 
 
-def test_the_right_jumps_have_no_loss_from_the_teachers_states_nor_from_ones_own(tmp_path: Path) -> None:
+def test_the_right_jumps_have_no_loss_and_end_where_the_teacher_ends(tmp_path: Path) -> None:
     source = MadeUp()
-    states = walk(Walks(tmp_path, 4, 12), Linear(), source.train(0), 0)
-    factor = (1 - RATE / 12) ** 3
-    right = lambda x, sigma: (1 - factor) * 4 * x  # noqa: E731
-    for own in (False, True):
-        loss = jump_loss(right, source.weights, states, own, torch.Generator().manual_seed(1))
-        assert loss.shape == (3,) and float(loss.max()) < 1e-9
-    assert torch.allclose(own_states(right, states[0], 4), states[:4], atol=1e-5)
-    # A student that is off by a little arrives off the teacher's path, and is told the way back from there.
-    wrong = lambda x, sigma: (1 - factor) * 4 * x + 0.1  # noqa: E731
-    generator = torch.Generator().manual_seed(1)
-    level = torch.randint(0, 4, (3,), generator=torch.Generator().manual_seed(1))
-    loss = jump_loss(wrong, source.weights, states, True, generator)
-    drift = own_states(wrong, states[0], 4) - states[:4]
-    for i, k in enumerate(level.tolist()):
-        # error = own velocity - (own state - teacher's next) * 4, for a velocity that is linear in the state
-        expected = (0.1 - factor * 4 * drift[k, i]).square().mean()
-        assert torch.allclose(loss[i], expected, atol=1e-4)
+    states = walk(Walks(tmp_path, 3, 12), Linear(), source.train(0), 0)
+    factor = (1 - RATE / 12) ** 4
+    right = lambda x, sigma: (1 - factor) * 3 * x  # noqa: E731
+    loss = jump_loss(right, source.weights, states, torch.Generator().manual_seed(1))
+    assert loss.shape == (3,) and float(loss.max()) < 1e-9
+    assert torch.allclose(own_end(right, states[0], 3), states[-1], atol=1e-5)
+    # The loss is the error of the velocity, at the level that was drawn for each example.
+    level = torch.randint(0, 3, (3,), generator=torch.Generator().manual_seed(1))
+    off = lambda x, sigma: right(x, sigma) + sigma[:, None, None]  # noqa: E731
+    loss = jump_loss(off, source.weights, states, torch.Generator().manual_seed(1))
+    assert torch.allclose(loss, torch.tensor([1, 2 / 3, 1 / 3])[level] ** 2, atol=1e-5)
+    weights = torch.arange(6.0)[:, None]
+    again = jump_loss(off, weights, states, torch.Generator().manual_seed(1))
+    assert torch.allclose(again, 2.5 * loss, atol=1e-4), "channels are weighed"
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 7])
+def test_the_own_end_has_the_gradient_of_the_last_jump(levels: int) -> None:
+    scale, noise = torch.ones((), requires_grad=True), torch.randn(2, 3, 4)
+    end = own_end(lambda x, sigma: scale * x, noise, levels)
+    assert torch.allclose(end, (1 - 1 / levels) ** levels * noise, atol=1e-5)
+    slope = torch.autograd.grad(end.sum(), scale)[0]
+    assert torch.allclose(slope, -((1 - 1 / levels) ** (levels - 1)) * noise.sum() / levels, atol=1e-5)
+
+
+def test_the_critic_learns_whose_latents_they_are_and_moves_the_student_alone() -> None:
+    torch.manual_seed(0)
+    source, critic = MadeUp(), Critic(TINY, 16)
+    batch = source.train(0)
+    true = torch.randn(3, 6, 20)
+    optimiser = torch.optim.Adam(critic.parameters(), 3e-3)
+    for step in range(60):
+        noise = torch.randn(true.shape, generator=torch.Generator().manual_seed(step))
+        true, made = torch.randn(3, 6, 20), 0.3 * torch.randn(3, 6, 20)  # too faint
+        loss = critic_loss(critic, made, true, noise, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert critic(true, batch).shape == (3, 5)
+    assert critic(true, batch).mean() > critic(made, batch).mean() + 0.3
+    before = [p.clone() for p in critic.parameters()]
+    critic.zero_grad()
+    gain = torch.ones((), requires_grad=True)
+    passing_loss(critic, gain * made, batch).backward()
+    assert gain.grad < 0, "louder passes for the true one"
+    assert all(p.grad is None for p in critic.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, critic.parameters(), strict=True))
+    gain = torch.ones((), requires_grad=True)
+    critic_loss(critic, gain * made, true, noise, batch).backward()
+    assert gain.grad is None, "and the critic's own loss does not move the student"
+
+
+def test_the_critic_sees_events_where_they_are() -> None:
+    torch.manual_seed(0)
+    critic, batch = Critic(TINY, 16), MadeUp(length=40).train(0)
+    batch["sync"] = torch.zeros_like(batch["sync"])
+    latents = torch.randn(3, 6, 40)
+    quiet = critic(latents, batch)
+    batch["sync"][:, 5, 1] = 1.0  # latent 11
+    batch["flags"][0, 1] = 0.0
+    change = (critic(latents, batch) - quiet).abs()
+    assert not change[0].any() and change[1, 2:4].min() > 0 and not change[1, 6:].any()
+    foreign = replace(TINY, sync_dim=768, sync_segment=8)
+    wide = {**batch, "sync": torch.randn(3, 8, 768)}
+    assert Critic(foreign, 16)(latents, wide).shape == (3, 10), "other models' features are left out"
 
 
 def test_shards_resume_and_refuse_other_lessons(tmp_path: Path) -> None:
@@ -130,7 +178,7 @@ def teacher(tmp_path: Path) -> Path:
 
 
 def test_a_run_learns_and_says_so(tmp_path: Path, teacher: Path) -> None:
-    text = run(tmp_path, teacher, 120, batches=40, negatives=0.5)
+    text = run(tmp_path, teacher, 120, batches=40, negatives=0.5, critic=0.02)
     assert "student, guided again" in text
     table = json.loads((tmp_path / "before_after.json").read_text())
     rows = {row["name"]: row for row in table["rows"]}
@@ -177,12 +225,6 @@ def test_a_smaller_start_can_be_given(tmp_path: Path, teacher: Path) -> None:
     assert load_network(tmp_path / "out").config.mlp_ratio == 1.0
 
 
-def test_an_own_state_share_of_nothing_never_walks(monkeypatch, tmp_path: Path, teacher: Path) -> None:
-    monkeypatch.setattr(module, "own_states", lambda *_: pytest.fail("it walked"))
+def test_without_own_walks_nothing_is_judged(monkeypatch, tmp_path: Path, teacher: Path) -> None:
+    monkeypatch.setattr(module, "own_end", lambda *_: pytest.fail("it walked"))
     run(tmp_path / "out", teacher, 2, own=0.0)
-
-
-def test_trajectory_and_own_states_agree() -> None:
-    noise = torch.randn(2, 6, 8)
-    velocity = lambda x, sigma: x * sigma[:, None, None]  # noqa: E731
-    assert torch.equal(own_states(velocity, noise, 3), torch.stack(trajectory(velocity, noise, 3)[:3]))

@@ -167,7 +167,9 @@ def command() -> None:
 @click.option("--negatives", type=click.FloatRange(0, 1), default=0.25, show_default=True, metavar="SHARE",
               help="Of the examples: with a negative prompt.")  # fmt: skip
 @click.option("--own", type=click.FloatRange(0, 1), default=0.5, show_default=True, metavar="SHARE",
-              help="Of the training steps: beginning in the student's own states.")  # fmt: skip
+              help="Of the training steps: the student's own end is judged as well.")  # fmt: skip
+@click.option("--critic", type=click.FloatRange(0), default=0.1, show_default=True, metavar="WEIGHT",
+              help="Of what judges it, beside the teacher's jumps.")  # fmt: skip
 @click.option("--start", type=THERE, metavar="RUN", help="Begin with these weights, not the teacher's.")
 @effort_options(steps=1500, rate=3e-4)
 def steps_command(
@@ -186,7 +188,9 @@ def steps_command(
             f"{teacher} is no run of the transformer (train/transformer.py). Steps are distilled of runs; "
             "for other checkpoints there is: edgefoley distill student"
         )
-    own = {name: chosen.pop(name) for name in ("levels", "teacher_steps", "batches", "own", "start")}
+    own = {
+        name: chosen.pop(name) for name in ("levels", "teacher_steps", "batches", "own", "critic", "start")
+    }
     effort = effort_of(**chosen)
     plan = StepsPlan(out, teacher, negatives=negatives, **own)
     plan.walks  # noqa: B018  # says at once when the numbers of steps do not fit

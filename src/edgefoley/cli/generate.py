@@ -12,7 +12,7 @@ import click
 
 from edgefoley import api, targets
 from edgefoley.cli.main import show_error
-from edgefoley.cli.options import Moment, generation_options, settings_of
+from edgefoley.cli.options import Moment, generation_options, settings_of, tell_plan
 from edgefoley.cli.progress import Course, reporter
 from edgefoley.cli.report import Talk, collected, echo_json, error_json, show_takes
 from edgefoley.errors import EdgeFoleyError, MediaReadError, UsageError
@@ -176,6 +176,7 @@ def run_job(job: Job, pipeline: Pipeline, prompt: str, settings: SettingValues, 
     if job.error is not None:
         raise job.error
     course = Course(settings["takes"], settings["num_steps"] or pipeline.bundle.defaults.steps)
+    tell_plan(pipeline, talk.title, talk.quiet)
     with collected() as notes, reporter(talk.title, course, talk.quiet) as report:
         takes = api.generate(
             job.video, prompt, output=job.output, model=pipeline, on_progress=report, **settings

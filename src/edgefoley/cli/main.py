@@ -31,6 +31,8 @@ COMMANDS = {
     "train": ("edgefoley.cli.train", "Make the training data of the built-in model."),
     "distill": ("edgefoley.cli.distill", "Make a trained transformer faster: fewer steps, smaller networks."),
     "prune": ("edgefoley.cli.prune", "Make a trained transformer smaller by what matters least."),
+    "calibrate": ("edgefoley.cli.calibrate", "Capture what a model's networks are fed, for quantize."),
+    "quantize": ("edgefoley.cli.quantize", "Store and compute a model in fewer bits, by a recipe."),
     "doctor": ("edgefoley.cli.doctor", "Check this machine, the engines and the built-in models."),
 }
 

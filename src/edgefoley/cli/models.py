@@ -1,7 +1,7 @@
 """``edgefoley models``: which models can be used, and how to get others.
 
-The list needs the runtime alone. Downloads need huggingface_hub; random weights need torch; both are imported
-when their command runs.
+The list needs the runtime alone. Downloads need huggingface_hub; random weights and conversion need torch;
+both are imported when their command runs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgefoley.api import list_models
+from edgefoley.cli.models_convert import command as convert
 from edgefoley.cli.report import echo_json
 from edgefoley.errors import UsageError
 
@@ -28,6 +29,7 @@ Examples:
   edgefoley models
   edgefoley models --json
   edgefoley models download xl
+  edgefoley models convert ~/.cache/edgefoley/hunyuan --model xl
   edgefoley models random tiny -o /tmp/tiny
 """
 DOWNLOAD_EPILOG = """\b
@@ -48,10 +50,10 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per model (list only).")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """List the built-in models (name, version, size, licence, engines), or get others.
+    """List the models (name, version, size, licence, engines), or get others.
 
-    Without a command the built-in models are listed. Any other bundle is used by its folder: edgefoley
-    generate clip.mp4 --model path/to/bundle
+    Without a command the built-in models and those converted on this machine are listed; --model takes their
+    names. Any other bundle is used by its folder: edgefoley generate clip.mp4 --model path/to/bundle
     """
     if context.invoked_subcommand is not None:
         if as_json:
@@ -61,7 +63,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 def show_list(as_json: bool) -> None:
-    """The built-in models on stdout."""
+    """The built-in and the converted models on stdout."""
     models = list_models()
     if not models:
         click.echo("No models are built in; give the folder of a bundle with --model.", err=True)
@@ -69,9 +71,10 @@ def show_list(as_json: bool) -> None:
         if as_json:
             echo_json(asdict(model))
             continue
-        size = f"{model.bytes / 1e6:.1f} MB"
         engines = ", ".join(model.backends)
-        click.echo(f"{model.name}  {model.version}  {size}  {model.licence}  engines: {engines}")
+        click.echo(
+            f"{model.name}  {model.version}  {amount(model.bytes)}  {model.licence}  engines: {engines}"
+        )
         click.echo(f"  {model.problem or model.description}")
 
 
@@ -166,6 +169,9 @@ def amount(size: int) -> str:
 def on_terminal() -> bool:
     """Whether somebody can be asked."""
     return sys.stdin.isatty()
+
+
+command.add_command(convert)
 
 
 @command.command("random", epilog=RANDOM_EPILOG)

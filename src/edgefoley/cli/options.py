@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
+from edgefoley.cli.progress import announce
+from edgefoley.pipeline import Pipeline
+from edgefoley.plan import gigabytes
 from edgefoley.settings import DRAWN_SEEDS, LOUDNESS_RANGE, MAX_GUIDANCE, MAX_SEED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -42,7 +45,7 @@ GENERATION = [
     click.option("--negative", metavar="TEXT",
                  help="What the sound should not hold. Acts with guidance above 1 only."),
     click.option("--model", default="nano", show_default=True, metavar="NAME|DIR",
-                 help="A built-in model, or the folder of a bundle. `edgefoley models` lists them."),
+                 help="A built-in or converted model (see `edgefoley models`), or a bundle's folder."),
     click.option("--backend", default="ort", show_default=True, metavar="NAME",
                  help="Inference engine. `edgefoley doctor` lists them."),
     click.option("--steps", type=click.IntRange(1, 1000), metavar="N",
@@ -73,6 +76,16 @@ def generation_options(function: Function) -> Function:
     for option in reversed(GENERATION):
         function = option(function)
     return function
+
+
+def tell_plan(pipeline: Pipeline, title: str, quiet: bool) -> None:
+    """Have the plan of a run that has a memory limit told in one line on stderr, before the run begins."""
+    limit = pipeline.memory_limit
+    if quiet or limit is None:
+        pipeline.on_plan = None
+    else:
+        words = f"{title}: memory limit {gigabytes(limit)}"
+        pipeline.on_plan = lambda plan: announce(f"{words}; the run needs {plan.words}.")
 
 
 def settings_of(flags: Mapping[str, Any]) -> Any:

@@ -77,6 +77,11 @@ def reporter(title: str, course: Course, quiet: bool) -> Iterator[Reporter]:
         yield from _lines(title, course)
 
 
+def announce(line: str) -> None:
+    """A line of its own on stderr, in place of a bar that is drawn again below it."""
+    click.echo(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, err=True)
+
+
 def _lines(title: str, course: Course) -> Iterator[Reporter]:
     def report(stage: str, fraction: float) -> None:
         if course.report(stage, fraction):

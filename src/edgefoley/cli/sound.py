@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgefoley import api
-from edgefoley.cli.options import Moment, generation_options, settings_of
+from edgefoley.cli.options import Moment, generation_options, settings_of, tell_plan
 from edgefoley.cli.progress import Course, reporter
 from edgefoley.cli.report import Talk, collected, show_takes
 from edgefoley.pipeline import Pipeline
@@ -52,6 +52,7 @@ def command(
         course = Course(
             settings["takes"], settings["num_steps"] or pipeline.bundle.defaults.steps, reads=False
         )
+        tell_plan(pipeline, talk.title, quiet)
         with collected() as notes, reporter(talk.title, course, quiet) as report:
             takes = api.sound(
                 prompt, seconds, output=output or ".", model=pipeline, on_progress=report, **settings

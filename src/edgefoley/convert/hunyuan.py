@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from edgefoley.convert import sources
 from edgefoley.convert.checkpoint import (
+    TITLES,
     Checkpoint,
     CheckpointError,
     Selection,
@@ -243,16 +244,22 @@ class Folder:
 def open_folder(folder: str | Path, model: str | None = None) -> Folder:
     """Open a folder of `models download`, of `models random`, or any that has the same files.
 
-    ``model``: "xl" or "xxl", needed where the folder has both. A file that is not at its usual place is
-    looked for by its content, in the folder and below. Raises CheckpointError naming everything missing.
+    ``folder`` may also be the transformer's file, with the other files beside it or below. ``model``: "xl" or
+    "xxl", needed where the folder has both. A file that is not at its usual place is looked for by its
+    content, in the folder and below. Raises CheckpointError naming everything missing, or UsageError for a
+    ``model`` that it is not.
     """
     folder = Path(folder)
+    if folder.is_file():
+        return _open_beside(folder, model)
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder} is no folder. Give the one that `edgefoley models download` printed."
         )
     stand_in = _read_stand_in(folder)
     if stand_in is not None:
+        if model not in (None, stand_in["model"]):
+            raise UsageError(f"{folder} has random weights of {stand_in['model']}, not of {model}.")
         model, sizes = str(stand_in["model"]), Sizes.from_json(stand_in["sizes"])
         paths = {name: folder / sources.component_path(name, model) for name in sources.COMPONENTS}
     else:
@@ -271,6 +278,25 @@ def open_folder(folder: str | Path, model: str | None = None) -> Folder:
             f"{folder} lacks {', '.join(missing)}. Complete it with: edgefoley {again} {model}"
         )
     return Folder(folder, model, sizes, paths, stand_in)
+
+
+def _open_beside(path: Path, model: str | None) -> Folder:
+    """``open_folder`` for the transformer's file itself, under whatever name."""
+    if (path.parent / STAND_IN).is_file():
+        folder = open_folder(path.parent, model)
+        if path.resolve() == folder.paths["transformer"].resolve():
+            return folder
+    kind = identify(path)
+    if kind not in ("xl", "xxl"):
+        what = TITLES[kind] if kind else "none of the files that are known here"
+        raise CheckpointError(
+            f"{path} is {what}. Give the transformer's file, or the folder that `edgefoley models download` "
+            "printed."
+        )
+    if model not in (None, kind):
+        raise UsageError(f"{path} is {TITLES[kind]}, not {model}.")
+    folder = open_folder(path.parent, kind)
+    return replace(folder, paths={**folder.paths, "transformer": path})
 
 
 def _read_stand_in(folder: Path) -> dict[str, Any] | None:

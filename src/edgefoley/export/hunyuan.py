@@ -32,6 +32,7 @@ from edgefoley._version import __version__
 from edgefoley.bundle import CONTRACT, Bundle, write_manifest
 from edgefoley.bundle import sha256 as file_sha256
 from edgefoley.convert import sources
+from edgefoley.convert.checkpoint import CheckpointError
 from edgefoley.convert.hunyuan import Folder, encoder_state, open_folder, transformer_state, vae_state
 from edgefoley.errors import OutputError, UsageError
 from edgefoley.export.activations import peak_bytes
@@ -65,7 +66,7 @@ class Work:
 
 
 def build(
-    source: str | Path,
+    source: str | Path | Folder,
     out: str | Path,
     *,
     storage: Storage = "bf16",
@@ -73,11 +74,11 @@ def build(
     model: str | None = None,
     say: Say = lambda line: None,
 ) -> Bundle:
-    """Convert the folder ``source`` (of `models download` or `models random`) into the bundle ``out``.
+    """Convert ``source`` (see ``convert.hunyuan.open_folder``) into the bundle ``out``.
 
     ``storage``: of the transformer's matrices. ``group``: blocks in a part of a chain; more are quicker to
     open, fewer need less memory when parts are opened one at a time. ``model``: which one, where the folder
-    has both. ``say`` hears one line for every graph.
+    has both. ``say`` hears one line for every graph. Every source is checked before anything is written.
 
     Raises UsageError, OutputError (``out`` is there and not empty, or cannot be written), CheckpointError,
     DownloadError (no room on the disk) or ExportError (a graph is not what PyTorch computes).
@@ -89,11 +90,13 @@ def build(
         raise UsageError(f"a part has at least 1 block, not {group}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} exists already and is not empty; nothing was done. Name another folder.")
-    job = Work(open_folder(source, model), storage, group, say)
+    opened = source if isinstance(source, Folder) else open_folder(source, model)
+    job = Work(opened, storage, group, say)
+    _check_sources(opened)
     parent = out.absolute().parent
     if not parent.is_dir():
         raise OutputError(f"{parent} is no folder, so {out.name} cannot be made in it.")
-    check_space(parent, _bytes_needed(job))
+    check_space(parent, _bytes_needed(job), "-o")
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=parent))
     except OSError as error:
@@ -111,6 +114,11 @@ def build(
     return Bundle(**{**vars(bundle), "folder": out})
 
 
+def name_of(source: Folder) -> str:
+    """The bundle's name. Random weights say so in it: whoever asks for "xl" must not get noise."""
+    return source.model if source.stand_in is None else f"random-{source.model}"
+
+
 def timeline_of(source: Folder) -> Timeline:
     """The rates that the published model was trained with."""
     return Timeline(
@@ -125,17 +133,23 @@ def _manifest(job: Work, work: Path) -> dict[str, Any]:
     components: dict[str, Any] = {}
     errors: dict[str, float] = {}
     rounding = 0.0
-    for part in parts_of(source.sizes, job.group):
+    parts = list(parts_of(source.sizes, job.group))
+    for number, part in enumerate(parts, start=1):
         components[part.name], errors[part.name], rounded = _component(job, part, work)
         rounding = max(rounding, rounded)
+        count = sum(components[part.name]["attributes"]["weights"].values())
+        job.say(
+            f"[{number}/{len(parts)}] {part.name}: {count / 1e6:.1f} M weights, differs from PyTorch by "
+            f"{errors[part.name]:.0e} (relative)"
+        )
     job.skeletons.clear()
     for name in CHAINS:
         components[name] = _chain(name, components, job)
     _write_tokenizer(source, work / "tokenizer.json")
+    job.say("computing the sha256 of every source file")
     digests = {str(path.relative_to(source.folder)): file_sha256(path) for path in source.paths.values()}
-    job.say("read sha256 of every source file")
     return {
-        "name": source.model,
+        "name": name_of(source),
         "version": __version__,
         **_terms(source, work),
         "source": {
@@ -187,7 +201,6 @@ def _component(job: Work, part: Part, work: Path) -> tuple[dict[str, Any], float
         artefact["data"] = [{"path": written.data.name}]
     else:
         written.data.unlink()
-    job.say(f"{part.name}: {sum(written.stored.values()) / 1e6:.1f} M parameters, error {error:.1e}")
     entry = {"inputs": inputs, "outputs": outputs, "attributes": attributes, "artefacts": {"ort": artefact}}
     return entry, error, written.error
 
@@ -300,9 +313,26 @@ def _chain(name: str, components: Mapping[str, Any], job: Work) -> dict[str, Any
     return {"inputs": list(inputs.values()), "outputs": outputs, "attributes": attributes, "artefacts": {}}
 
 
+def _check_sources(source: Folder) -> None:
+    """Open every file, so that a bad one is told before an hour's work. Raises CheckpointError."""
+    for component in sources.COMPONENTS:
+        if component == "tokenizer":
+            _read_tokenizer(source)
+        else:
+            source.weights(component)
+
+
+def _read_tokenizer(source: Folder) -> Tokenizer:
+    path = source.paths["tokenizer"]
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise CheckpointError(f"{path} is no tokenizer file ({error}). Download it again.") from error
+
+
 def _write_tokenizer(source: Folder, path: Path) -> None:
     """The source's tokenizer; texts longer than the encoder takes are cut, padding is left to the runtime."""
-    tokenizer = Tokenizer.from_file(str(source.paths["tokenizer"]))
+    tokenizer = _read_tokenizer(source)
     tokenizer.enable_truncation(source.sizes.clap.max_tokens)
     tokenizer.no_padding()
     tokenizer.save(str(path), pretty=False)

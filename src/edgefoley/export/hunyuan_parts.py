@@ -13,7 +13,7 @@ network under ``network``, cut down to as many blocks as the part has; ``publish
 it to the name in the whole network. What a graph does not read is neither loaded nor stored.
 
 Tensors that pass between parts bear the number of the part of the denoiser that takes them: "sound.03",
-"text_k.00". All savings over the plain network are exact: see tests/export/test_hunyuan.py.
+"text_k.00". All savings over the plain network are exact: see tests/export/test_savings.py.
 """
 
 from __future__ import annotations

@@ -47,10 +47,11 @@ NARROWED: Final = 1 << 16  # numbers from which a matrix is stored in 16 bits
 APART: Final = 1 << 16  # bytes from which a tensor goes to the data file
 ALIGNMENT: Final = 1 << 16  # what every system can map a file from
 _TYPES: Final = {"bf16": (torch.bfloat16, TensorProto.BFLOAT16), "fp16": (torch.float16, TensorProto.FLOAT16)}
-# Nodes that may be computed ahead. All give values no larger than their inputs, or sums of weights.
+# Nodes that may be computed ahead. All give values no larger than their inputs, or sums of weights. (A Gather
+# of which everything is fixed takes a part of a weight, such as the only column of a kernel of one.)
 _AHEAD: Final = frozenset({
-    "Transpose", "Reshape", "Slice", "Squeeze", "Unsqueeze", "Concat", "Split", "Flatten", "Add", "Sub",
-    "Mul", "Div", "Cast", "Identity",
+    "Transpose", "Reshape", "Slice", "Squeeze", "Unsqueeze", "Concat", "Split", "Flatten", "Gather", "Add",
+    "Sub", "Mul", "Div", "Cast", "Identity",
 })  # fmt: skip
 
 

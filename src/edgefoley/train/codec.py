@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from edgefoley.models.codec import FLOOR, Codec, CodecConfig, mel_bank
 from edgefoley.models.phase import bin_order
 from edgefoley.train.loop import LoopConfig, log_line, mark_done, train
+from edgefoley.train.precision import mixed
 from edgefoley.train.sounds.library import SoundLibrary
 from edgefoley.train.sounds.recordings import Pool
 
@@ -156,7 +157,7 @@ def main() -> None:
             if blur:  # a generator's latents are not exact
                 amount = blur * torch.rand(len(wave), 1, 1, device=wave.device)
                 latents = latents + amount * torch.randn_like(latents)
-        with torch.autocast(args.device, dtype=torch.bfloat16):
+        with mixed(args.device):
             level, _ = codec.decoder.levels(latents)
         terms = distance(level, power)
         return {"loss": terms["bins"] + 0.5 * terms["bands"], **terms}

@@ -18,7 +18,7 @@ from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.train.before_after import Decode, Row, Trial
 from edgefoley.train.codec import load_codec
 from edgefoley.train.examples import Captioner, Examples
-from edgefoley.train.loop import Average, LoopConfig, log_line
+from edgefoley.train.loop import LoopConfig, log_line
 from edgefoley.train.teachers import Origin, save_network, write_whole
 from edgefoley.train.transformer import TEXT_WIDTH, channel_weights
 from edgefoley.train.unwanted import ExamplesWithNegatives
@@ -181,11 +181,11 @@ def kept(path: Path, make: Callable[[], list[Row]]) -> list[Row]:
     return rows
 
 
-def finish(folder: Path, network: Transformer, average: Average, origin: Origin) -> None:
-    """Write the averaged weights as the run's result, and leave ``network`` with them."""
-    network.load_state_dict(average.state)
+def finish(folder: Path, network: Transformer, weights: Mapping[str, Tensor], origin: Origin) -> None:
+    """Write the averaged ``weights`` as the run's result, and leave ``network`` with them."""
+    network.load_state_dict(weights)
     network.eval()
-    save_network(folder, network, average.state, origin)
+    save_network(folder, network, weights, origin)
 
 
 def random_of(step: int, stream: int) -> torch.Generator:

@@ -5,23 +5,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from edgefoley.models.transformer import Transformer
 from edgefoley.train.before_after import Contestant, compare, write_table
+from edgefoley.train.critic import Critic, critic_loss, passing_loss
 from edgefoley.train.distill_run import Effort, Say, Source, claim, described, finish, random_of, trial_of
 from edgefoley.train.loop import Average, mark_done, train
 from edgefoley.train.sampler import Velocity, grid, trajectory, velocity_of
-from edgefoley.train.teachers import Batch, NetworkTeacher, load_network
+from edgefoley.train.teachers import NetworkTeacher, compiled, load_network
 from edgefoley.train.trajectories import StoredWalks, Walks, walk, write
 from edgefoley.train.unwanted import fold
 
+# Scales the critic's loss beside the student's. The optimiser undoes it for the critic; the common limit of
+# the gradients' length is then the student's.
+QUIET: Final = 0.01
 STREAM: Final = 2  # of the random numbers of training steps
 GUIDED_AGAIN: Final = 1.5  # guidance on top of the folded one, in the table
 TRAJECTORIES: Final = "trajectories"
@@ -33,8 +37,9 @@ Validate = Callable[[nn.Module], dict[str, float]]
 @dataclass(frozen=True)
 class StepsPlan:
     """A run of ``edgefoley distill steps``: ``walks`` by the ``teacher`` over ``batches`` batches, of which a
-    share ``negatives`` of the examples has a negative prompt; ``own``: share of the training steps that begin
-    in the student's own states; ``start``: other weights than the teacher's to begin with."""
+    share ``negatives`` of the examples has a negative prompt; ``own``: share of the training steps on which
+    the student also walks by itself and its end is judged, ``critic``: how much that weighs then;
+    ``start``: other weights than the teacher's to begin with."""
 
     out: Path
     teacher: Path
@@ -43,6 +48,7 @@ class StepsPlan:
     batches: int = 300
     negatives: float = 0.25
     own: float = 0.5
+    critic: float = 0.1
     start: Path | None = None
 
     @property
@@ -50,50 +56,68 @@ class StepsPlan:
         return Walks(self.out / TRAJECTORIES, self.levels, self.teacher_steps)
 
 
-def own_states(velocity: Velocity, noise: Tensor, levels: int) -> Tensor:
-    """States (N, B, D, L) at which the student itself arrives before each of its steps, without gradient."""
-    with torch.no_grad():
-        return torch.stack(trajectory(velocity, noise, levels)[:-1])
+class Pair(nn.Module):
+    """Student and critic, trained by one optimiser: each loss reaches one of the two only."""
+
+    def __init__(self, student: Transformer) -> None:
+        super().__init__()
+        self.student, self.critic = student, Critic(student.config)
+
+    def student_of(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The student's part of a state dict of the pair."""
+        head = "student."
+        return {name.removeprefix(head): value for name, value in state.items() if name.startswith(head)}
 
 
-def jump_loss(
-    velocity: Velocity, weights: Tensor, states: Tensor, own: bool, generator: torch.Generator
-) -> Tensor:
+def jump_loss(velocity: Velocity, weights: Tensor, states: Tensor, generator: torch.Generator) -> Tensor:
     """Mean squared error (B,) of one jump per example, at a level drawn for each, channels weighed.
 
-    ``states`` (N + 1, B, D, L) of the teacher. The jump begins in the teacher's state at that level or in the
-    student's ``own``, and has to end in the teacher's next state.
+    ``states`` (N + 1, B, D, L) of the teacher, of which two neighbours say where a jump begins and ends.
     """
     levels, count = len(states) - 1, states.shape[1]
     level = torch.randint(0, levels, (count,), generator=generator).to(states.device)
     row = torch.arange(count, device=states.device)
-    begin = own_states(velocity, states[0], levels) if own else states
-    now, then = begin[level, row], states[level + 1, row]
+    now, then = states[level, row], states[level + 1, row]
     sigma = torch.tensor(grid(levels), device=states.device)[level]
     error = velocity(now, sigma) - (now - then) * levels
     return (weights * error.square()).mean((1, 2))
 
 
+def own_end(velocity: Velocity, noise: Tensor, levels: int) -> Tensor:
+    """Where the student ends when it walks by itself, (B, D, L); the gradient is that of the last jump."""
+    x = noise
+    for k, now in enumerate(grid(levels)[:-1]):
+        with torch.set_grad_enabled(k == levels - 1):
+            x = x - velocity(x, noise.new_full((len(noise),), now)) / levels
+    return x
+
+
 def learn(
     student: Transformer, source: Source, plan: StepsPlan, effort: Effort, validate: Validate
-) -> Average:
-    """Train the student on the stored walks, or go on; returns the averaged weights."""
-    network = student
-    if effort.compiled:
-        network = cast(Transformer, torch.compile(student, dynamic=False))
+) -> tuple[Average, dict[str, Tensor]]:
+    """Train the student on the stored walks, or go on; returns the run's averages and, of them, the
+    student's weights."""
+    torch.manual_seed(0)
+    pair = Pair(student).to(effort.device)
+    network = compiled(student) if effort.compiled else student
     stored = StoredWalks(plan.walks, source.train, plan.batches)
-
-    def velocity(of: Transformer, batch: Batch) -> Velocity:
-        return velocity_of(of, fold(batch), 1.0, effort.bf16)
 
     def loss_fn(step: int) -> dict[str, Tensor]:
         batch, states = stored(step)
         generator = random_of(step, STREAM)
-        own = float(torch.rand((), generator=generator)) < plan.own
-        loss = jump_loss(velocity(network, batch), source.weights, states, own, generator).mean()
-        return {"loss": loss, "own": torch.tensor(float(own))}
+        judged = float(torch.rand((), generator=generator)) < plan.own
+        velocity = velocity_of(network, fold(batch), 1.0, effort.bf16)
+        jump = jump_loss(velocity, source.weights, states, generator).mean()
+        if not judged:
+            return {"loss": jump, "jump": jump}
+        made, true = own_end(velocity, states[0], plan.levels), states[-1]
+        noise = torch.randn(true.shape, generator=generator).to(true.device)
+        against = critic_loss(pair.critic, made, true, noise, batch)
+        total = jump + plan.critic * passing_loss(pair.critic, made, batch) + QUIET * against
+        return {"loss": total, "jump": jump, "critic": against}
 
-    return train(student, loss_fn, plan.out, effort.loop(), validate)
+    average = train(pair, loss_fn, plan.out, effort.loop(), validate)
+    return average, pair.student_of(average.state)
 
 
 def checker(
@@ -152,13 +176,13 @@ def distill_steps(plan: StepsPlan, teacher: NetworkTeacher, source: Source, effo
     facts = {
         "teacher": str(plan.teacher), "start": plan.start and str(plan.start), "levels": plan.levels,
         "teacher_steps": plan.teacher_steps, "guidance": teacher.guidance, "batches": plan.batches,
-        "negatives": plan.negatives, "own": plan.own, **described(effort),
+        "negatives": plan.negatives, "own": plan.own, "critic": plan.critic, **described(effort),
     }  # fmt: skip
     claim(plan.out, {"what": "distill steps", **facts})
     write_walks(plan, teacher, source, effort, say)
     student = load_network(plan.start or plan.teacher).to(effort.device).requires_grad_(True)
-    average = learn(student, source, plan, effort, checker(student, teacher, source, plan, effort))
-    finish(plan.out, student, average, teacher.origin.then("distill steps", **facts))
+    average, weights = learn(student, source, plan, effort, checker(student, teacher, source, plan, effort))
+    finish(plan.out, student, weights, teacher.origin.then("distill steps", **facts))
     trial = trial_of(source, effort)
     rows = compare(contestants(teacher.network, student, plan, teacher.guidance), trial, say)
     text = write_table(plan.out, rows, trial, **facts)

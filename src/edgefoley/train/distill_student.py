@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ from edgefoley.train.distill_run import (
 )
 from edgefoley.train.loop import Average, mark_done, train
 from edgefoley.train.sampler import velocity_of
-from edgefoley.train.teachers import Batch, NetworkTeacher, Teacher, load_network
+from edgefoley.train.teachers import Batch, NetworkTeacher, Teacher, compiled, load_network
 from edgefoley.train.unwanted import fold
 
 STREAM: Final = 1  # of the random numbers of training steps
@@ -103,7 +103,7 @@ def teach(
     network = student
     if effort.compiled:
         teacher.compile()
-        network = cast(Transformer, torch.compile(student, dynamic=False))
+        network = compiled(student)
     check = [source.held_out(i) for i in range(2)]
 
     def loss_fn(step: int) -> dict[str, Tensor]:
@@ -176,7 +176,7 @@ def distill_student(
     lesson = Lesson(plan.true_share, folded, effort.bf16)
     average = teach(student, teacher, source, effort, lesson, plan.out)
     origin = teacher.origin.then("distill student", teacher=str(plan.teacher), **facts)
-    finish(plan.out, student, average, origin)
+    finish(plan.out, student, average.state, origin)
     text = write_table(plan.out, [*before, rows("student")[1]], trial, teacher=str(plan.teacher), **facts)
     mark_done(plan.out, average, effort.loop())
     return text

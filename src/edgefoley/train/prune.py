@@ -236,7 +236,7 @@ def prune(plan: PrunePlan, teacher: NetworkTeacher, source: Source, effort: Effo
 
     before = kept(plan.out / BEFORE, lambda: rows("cut"))
     average = teach(student, teacher, source, effort, Lesson(plan.true_share, False, effort.bf16), plan.out)
-    finish(plan.out, student, average, origin)
+    finish(plan.out, student, average.state, origin)
     after = [rows("healed")[1]] if average.step else []
     text = write_table(plan.out, [*before, *after], trial, run=str(plan.run), **facts)
     mark_done(plan.out, average, effort.loop())

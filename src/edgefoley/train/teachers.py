@@ -100,7 +100,16 @@ class NetworkTeacher:
 
     def compile(self) -> None:
         """Make ``velocity`` quick: minutes once for every shape of batch."""
-        self.network = cast(Transformer, torch.compile(self.network, dynamic=False))
+        self.network = compiled(self.network)
+
+
+def compiled(network: Transformer) -> Transformer:
+    """The network compiled for fixed shapes. A run has up to a dozen: four lengths, with and without
+    gradient, teacher and student; beyond torch's limit of eight the rest would run as if not compiled."""
+    import torch._dynamo  # only now: it is slow to import
+
+    torch._dynamo.config.recompile_limit = 64
+    return cast(Transformer, torch.compile(network, dynamic=False))
 
 
 def read_config(path: Path) -> dict[str, Any]:

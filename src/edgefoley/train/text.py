@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from edgefoley.errors import UsageError
 from edgefoley.models.text import NANO_TEXT, TextConfig, TextEncoder
 from edgefoley.train.loop import LoopConfig, log_line, mark_done, train
+from edgefoley.train.precision import mixed
 from edgefoley.train.words.concepts import LANGUAGES, load_concepts
 from edgefoley.train.words.corpus import CorpusSizes, Phrase, build_corpus
 from edgefoley.train.words.figures import concept_centres, held_figures
@@ -301,7 +302,7 @@ def run(
 
     def loss_fn(step: int) -> dict[str, Tensor]:
         rows, ids = draw_batch(data, np.random.default_rng((seed, 3, step)), batch)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with mixed("cpu"):
             return trainer.losses(
                 ids, data.targets[rows], data.concept_hits[rows], data.meaning[rows], batch.pairs
             )

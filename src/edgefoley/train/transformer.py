@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from edgefoley.models.transformer import NANO, Transformer
 from edgefoley.train.examples import Captioner, Examples
 from edgefoley.train.loop import LoopConfig, adopt, mark_done, train
+from edgefoley.train.precision import mixed
 
 TEXT_WIDTH = 48  # tokens of a caption when the network is compiled; of all captions one in 1,000 is longer
 
@@ -44,7 +45,7 @@ def flow_loss(
     see, timed = batch["flags"][:, 0, None, None], batch["flags"][:, 1, None, None]
     visual = see * batch["visual"] + (1 - see) * model.empty_clip_feat
     sync = timed * batch["sync"] + (1 - timed) * model.empty_sync_feat
-    with torch.autocast(data.device.type, dtype=torch.bfloat16):
+    with mixed(data.device.type):
         mask = batch["mask"][:, None, None, :]
         made = model(at * noise + (1 - at) * data, 1000 * sigma, batch["text"], visual, sync, mask)
     return (weights * (made.float() - (noise - data)).square()).mean((1, 2))

@@ -26,6 +26,9 @@ FILMS ?= 25
 TRANSFORMER_STEPS ?= 4000
 STEPS ?= 12
 GUIDANCE ?= 2.5
+# How the packaged bundle is quantised (docs/quantization.md says why), and where its float32 copy is.
+RECIPE ?= int8-dynamic
+FLOAT ?= $(RUNS)/nano-float32
 
 # A trainer writes done.json after its last step, when its results are written; weights alone may be half trained.
 SYNC := $(RUNS)/sync/done.json
@@ -83,10 +86,21 @@ $(TRANSFORMER): | $(TEXT) $(LAST_LATENTS)
 	$(PYTHON) -m edgefoley.train.transformer --runs $(RUNS) --out $(RUNS)/transformer --steps $(TRANSFORMER_STEPS) --device $(DEVICE)
 
 # Every graph is compared with PyTorch in names, shapes and values before the old bundle is replaced.
-export: | $(TRANSFORMER) $(SYNC)
-	$(PYTHON) -m edgefoley.export.nano --runs $(RUNS) --data $(SOUNDS) --out $(BUNDLE) --steps $(STEPS) --guidance $(GUIDANCE)
+$(FLOAT)/manifest.json: | $(TRANSFORMER) $(SYNC)
+	$(PYTHON) -m edgefoley.export.nano --float32 --runs $(RUNS) --data $(SOUNDS) --out $(FLOAT) --steps $(STEPS) --guidance $(GUIDANCE)
 
-FORGET := $(addprefix forget-,sounds library school sync codec text transformer)
+# Ranges come from rendered scenes. The set belongs to the weights.
+$(RUNS)/calibration/set/set.json: | $(FLOAT)/manifest.json
+	$(PYTHON) -m edgefoley.train.calibration_clips --out $(RUNS)/calibration/clips
+	$(PYTHON) -m edgefoley calibrate $(FLOAT) --clips $(RUNS)/calibration/clips -o $(RUNS)/calibration/set
+
+# What is packaged: the recipe's gate and what ONNX Runtime fuses are checked before the old bundle goes.
+export: | $(RUNS)/calibration/set/set.json
+	rm -rf $(BUNDLE).quantised
+	$(PYTHON) -m edgefoley quantize $(FLOAT) --recipe $(RECIPE) --calibration $(RUNS)/calibration/set -o $(BUNDLE).quantised
+	rm -rf $(BUNDLE) && mv $(BUNDLE).quantised $(BUNDLE)
+
+FORGET := $(addprefix forget-,sounds library school sync codec text transformer nano-float32 calibration)
 .PHONY: $(FORGET)
 $(FORGET): forget-%:
 	rm -rf "$(RUNS)/$*"

@@ -10,9 +10,9 @@ peaks in the stages after encoding. The bundle's files are put out of the page c
 their pages are charged to the run.
 
 Every 10 ms the process' anonymous memory, its mapped files and their sum are read (/proc/PID/status); the
-table has their peaks in each stage. ``group``: the largest charge of the whole group, page cache included;
-``full``: how often the group was full and the system had to give up pages. Linux only. Prints a card, the
-tables, one last line of JSON. Random weights show memory and speed, never quality.
+table has their peaks in each stage. The largest charge of the whole group includes the page cache, which
+grows until the group is full and is then given up again. Linux only. Prints a card, the tables, one last line
+of JSON. Random weights show memory and speed, never quality.
 """
 
 from __future__ import annotations
@@ -78,17 +78,10 @@ class Group:
             raise
 
     def read(self) -> dict[str, Any]:
-        """Largest charge in MB, and how often the group was full."""
-        if self.version == 1:
-            most = int((self.folder / "memory.max_usage_in_bytes").read_text(encoding="ascii"))
-            counts = self.folder.glob("memory.*failcnt")  # with swap, without, and of the kernel
-            full = max(int(path.read_text(encoding="ascii")) for path in counts)
-        else:
-            peak = self.folder / "memory.peak"
-            most = int(peak.read_text(encoding="ascii")) if peak.exists() else 0
-            events = (self.folder / "memory.events").read_text(encoding="ascii").split()
-            full = int(events[events.index("max") + 1])
-        return {"kind": f"cgroup v{self.version}", "group_mb": most / 1e6, "full": full}
+        """Largest charge in MB."""
+        peak = self.folder / ("memory.max_usage_in_bytes" if self.version == 1 else "memory.peak")
+        most = int(peak.read_text(encoding="ascii")) / 1e6 if peak.exists() else None
+        return {"kind": f"cgroup v{self.version}", "group_mb": most}
 
     def close(self) -> None:
         for _ in range(100):  # the last process may still be on its way out
@@ -237,8 +230,8 @@ def measured(limit: int, arguments: argparse.Namespace, clip: Path, work: Path) 
 
 
 def show(row: dict[str, Any]) -> None:
-    full = f", full {row['full']} times, largest charge {row['group_mb']:.0f} MB" if "full" in row else ""
-    print(f"\nlimit {row['limit_mb']:.0f} MB ({row['kind']}): {row['ended']}, {row['seconds']:.0f} s{full}")
+    charge = f", largest charge {row['group_mb']:.0f} MB" if row.get("group_mb") else ""
+    print(f"\nlimit {row['limit_mb']:.0f} MB ({row['kind']}): {row['ended']}, {row['seconds']:.0f} s{charge}")
     print(f"plan: {row['plan']['words'] if row['plan'] else None}")
     print(f"{'stage':8} {'s':>7} {'anonymous MB':>13} {'files MB':>9} {'total MB':>9}")
     for stage in row["stages"]:

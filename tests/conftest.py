@@ -12,6 +12,13 @@ import pytest
 from tests import clips
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test needs the converted model first also waits for the conversion."""
+    for item in items:
+        if {"tiny_bundle", "traced_once"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(1200))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Models that were converted on this machine are no part of a test."""

@@ -12,8 +12,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="conversion is offline work and needs torch")
 
-from tests.parity import rule  # noqa: E402
-
 from edgefoley.convert import hunyuan, sources, stand_in  # noqa: E402
 from edgefoley.convert.checkpoint import Checkpoint, CheckpointError, open_checkpoint  # noqa: E402
 from edgefoley.errors import UsageError  # noqa: E402
@@ -22,6 +20,7 @@ from edgefoley.models.dac import DacDecoder, DacEncoder, fold_weight_norm, publi
 from edgefoley.models.siglip import SiglipVision  # noqa: E402
 from edgefoley.models.synchformer import Synchformer  # noqa: E402
 from edgefoley.models.transformer import XL, XXL, Transformer  # noqa: E402
+from tests.parity import rule  # noqa: E402
 
 SEED = 11
 TINY = hunyuan.TINY

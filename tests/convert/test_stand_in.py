@@ -12,13 +12,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="conversion is offline work and needs torch")
 
 from safetensors import safe_open  # noqa: E402
-from tests.parity import rule  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
 from edgefoley.convert import hunyuan, sources, stand_in  # noqa: E402
 from edgefoley.convert.checkpoint import open_checkpoint  # noqa: E402
 from edgefoley.errors import OutputError, UsageError  # noqa: E402
 from edgefoley.hub import DownloadError  # noqa: E402
+from tests.parity import rule  # noqa: E402
 
 SEED = 5
 

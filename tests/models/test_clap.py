@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.parity import from_transformers, rule
 
 from edgefoley.models.clap import PAD_ID, ClapConfig, ClapText, unused_keys
+from tests.parity import from_transformers, rule
 
 TINY = ClapConfig(vocab_size=60, positions=100, width=24, heads=2, depth=2, mlp_width=40)
 

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.parity import rule
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,6 +21,7 @@ from edgefoley.models.dac import (
     unused_keys,
 )
 from edgefoley.timeline import chunks
+from tests.parity import rule
 
 TINY = DacConfig(encoder_dim=2, decoder_dim=32, latent_dim=6)
 OTHER = [

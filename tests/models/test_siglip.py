@@ -6,11 +6,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.parity import rule
 from torch import nn
 
 from edgefoley.models.siglip import SiglipConfig, SiglipVision, unused_keys
 from edgefoley.models.vit import PatchEmbedding, PooledAttention
+from tests.parity import rule
 
 TINY = SiglipConfig(image_size=32, width=24, heads=2, depth=2, mlp_width=40)
 

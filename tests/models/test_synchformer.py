@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.parity import rule
 from torch import nn
 
 from edgefoley.models.synchformer import (
@@ -17,6 +16,7 @@ from edgefoley.models.synchformer import (
     unused_keys,
 )
 from edgefoley.models.vit import PatchEmbedding
+from tests.parity import rule
 
 TINY = SynchformerConfig(image_size=32, width=24, heads=2, depth=2)
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "prune": ("edgefoley.cli.prune", "Make a trained transformer smaller by what matters least."),
     "calibrate": ("edgefoley.cli.calibrate", "Capture what a model's networks are fed, for quantize."),
     "quantize": ("edgefoley.cli.quantize", "Store and compute a model in fewer bits, by a recipe."),
+    "sensitivity": ("edgefoley.cli.sensitivity", "Measure which layers quantising costs most; choose a mix."),
     "doctor": ("edgefoley.cli.doctor", "Check this machine, the engines and the built-in models."),
 }
 

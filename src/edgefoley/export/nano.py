@@ -12,7 +12,7 @@ import argparse
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -45,11 +45,17 @@ from edgefoley.train.text import load_encoder as load_text_encoder
 from edgefoley.train.words.class_sounds import class_table
 
 EXACT = 3e-5  # relative error of a graph in float32 against PyTorch
-COMPACT = {"fp16": 5e-3, "int8": 4e-2}  # and of the stored one; measured values go into the manifest
+COMPACT = {
+    "fp32": EXACT,
+    "fp16": 5e-3,
+    "int8": 4e-2,
+}  # and of the stored one; measured values go into the manifest
 STORAGE = {
     "text": "int8", "visual": "int8", "sync": "fp16",
     "conditioner": "int8", "timestep": "int8", "denoiser": "int8", "decoder": "fp16",
 }  # fmt: skip
+# All as trained: what `edgefoley quantize` should be given, so that nothing is rounded twice.
+FLOAT32 = dict.fromkeys(STORAGE, "fp32")
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,8 @@ def visual_graph(module: ClassSpaceVisual) -> GraphSpec:
 def compact(model: onnx.ModelProto, scheme: str, keep: tuple[str, ...]) -> onnx.ModelProto:
     """Store the weights narrowly; see ``export.compact``."""
     model = strip_metadata(model)
+    if scheme == "fp32":
+        return model
     if scheme == "int8":
         model = store_int8(
             model, keep=[k for k in keep if k in {i.name for i in model.graph.initializer}], widen="multiply"
@@ -133,8 +141,11 @@ def compact(model: onnx.ModelProto, scheme: str, keep: tuple[str, ...]) -> onnx.
     return store_fp16(model)[0]
 
 
-def build(trained: Trained, tokenizer: Path, folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
-    """Write all graphs into ``folder``; returns the components of the manifest and the errors measured."""
+def build(
+    trained: Trained, tokenizer: Path, folder: Path, storage: Mapping[str, str] = STORAGE
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Write all graphs into ``folder``, weights as ``storage`` says; returns the components of the manifest
+    and the errors measured."""
     specs = [
         text_graph(trained.text), visual_graph(trained.visual), sync_graph(trained.sync),
         *transformer_graphs(trained.transformer), decoder_graph(trained.decoder),
@@ -143,7 +154,7 @@ def build(trained: Trained, tokenizer: Path, folder: Path) -> tuple[dict[str, An
     for spec in specs:
         exact = export_graph(spec)
         exact_error = verify(spec, exact, EXACT)
-        scheme = STORAGE[spec.name]
+        scheme = storage[spec.name]
         model = compact(exact, scheme, tuple(INT8_KEEP) if spec.name == "visual" else ())
         onnx.checker.check_model(model)
         # The event curve jumps where two probabilities are nearly equal, so rounding may move a whole peak
@@ -179,13 +190,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="default denoising steps of the bundle")
     parser.add_argument("--guidance", type=float, default=2.5, help="default guidance of the bundle")
     parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
+    parser.add_argument(
+        "--float32", action="store_true", help="weights as trained, to be quantised by a recipe"
+    )
     args = parser.parse_args()
+    storage = FLOAT32 if args.float32 else STORAGE
     trained = load_trained(args.runs, args.temperature)
     origin = read_origin(args.runs / "transformer")  # what was distilled has its teacher's licence
     fresh = args.out.with_name(args.out.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    components, errors = build(trained, args.runs / "text" / "tokenizer.json", fresh)
+    components, errors = build(trained, args.runs / "text" / "tokenizer.json", fresh, storage)
     write_class_table(trained, args.runs / "text" / "tokenizer.json", fresh / "classes.json")
     write_credits(credits_of_folders(args.data), fresh / "CREDITS.tsv")
     weights = [*sorted(args.runs.glob("*/*.safetensors")), find_checkpoint()]
@@ -200,7 +215,7 @@ def main() -> None:
         "components": components,
         "tokenizer": {"path": "tokenizer.json"},
         "classes": {"path": "classes.json"},
-        "quantization": {"storage": STORAGE, "compute": "fp32", "relative_error": errors},
+        "quantization": {"storage": storage, "compute": "fp32", "relative_error": errors},
         "quality": {},
         "defaults": {"steps": args.steps, "guidance": args.guidance, "negative_prompt": ""},
         "attributions": [

@@ -155,34 +155,35 @@ def _runs(job: Job, component: str) -> Runs:
 def _chain(job: Job, chain: Component, runs: Runs, manifest: dict[str, Any], records: dict[str, Any]) -> None:
     """Every part with the inputs that the exact parts before it give."""
     components = job.bundle.components
-    with_values = [(sample, dict(feeds)) for sample, feeds in runs]
+    runs = list(runs)
     graphs = Graphs(job.bundle, get_backend(BACKEND), LoadOptions(threads=1))
     for index, name in enumerate(chain.parts):
-        part = components[name]
-        fed = [(s, {key: v[key] for key in part.inputs}) for s, v in with_values]
+        fed = [(s, {key: values[key] for key in components[name].inputs}) for s, values in runs]
         _component(job, name, fed, manifest, records)
-        later = set(chain.outputs).union(*(components[p].inputs for p in chain.parts[index + 1 :]))
-        for number, (sample, values) in enumerate(with_values):
-            values |= graphs.run(name, fed[number][1])
-            with_values[number] = (sample, {key: v for key, v in values.items() if key in later})
-        graphs.close()
+        advance(graphs, chain, index, runs)
     inside = [records[name] for name in chain.parts]
     total = {key: sum(record[key] for record in inside) for key in ("bytes", "bytes_fp32")}
     records[chain.name] = {**total, "share": round(total["bytes"] / total["bytes_fp32"], 4)}
 
 
+def advance(graphs: Graphs, chain: Component, index: int, runs: Runs) -> None:
+    """Replace the values of every run by those after part ``index``: its outputs are added, what no later
+    part takes is dropped. The part is closed again."""
+    components, name = graphs.bundle.components, chain.parts[index]
+    later = set(chain.outputs).union(*(components[part].inputs for part in chain.parts[index + 1 :]))
+    for number, (sample, values) in enumerate(runs):
+        both = {**values, **graphs.run(name, values)}
+        runs[number] = (sample, {key: value for key, value in both.items() if key in later})
+    graphs.close([name])
+
+
 def _component(job: Job, name: str, runs: Runs, manifest: dict[str, Any], records: dict[str, Any]) -> None:
     """Quantise one graph, write its file, and enter both into the manifest."""
     entry = manifest["components"][name]
-    artefact = job.bundle.artefact_entry(name, BACKEND)
     network = Network.read(name, job.bundle.artefact(name, BACKEND))
     made = quantise(network, job.recipe, runs, job.folder)
-    path = job.folder / f"{name}.onnx"
-    apart = bool(artefact.data) or made.float32_bytes > WHOLE
-    files = network.write(path, apart)
-    if len(files) > 1 and not files[1].stat().st_size:
-        files.pop().unlink()
-    size = sum(file.stat().st_size for file in files)
+    files, apart = write_made(job.bundle, name, made, job.folder)
+    path, size = files[0], sum(file.stat().st_size for file in files)
     operators = check_fused(path, made.expected, job.folder)
     _check_size(made, name, size, apart)
     entry["artefacts"] = {
@@ -204,6 +205,15 @@ def _component(job: Job, name: str, runs: Runs, manifest: dict[str, Any], record
     )
     del network, made
     give_back()
+
+
+def write_made(bundle: Bundle, name: str, made: Made, folder: Path) -> tuple[list[Path], bool]:
+    """Write a quantised component as its bundle stores it; the files, and whether weights lie apart."""
+    apart = bool(bundle.artefact_entry(name, BACKEND).data) or made.float32_bytes > WHOLE
+    files = made.network.write(folder / f"{name}.onnx", apart)
+    if len(files) > 1 and not files[1].stat().st_size:
+        files.pop().unlink()
+    return files, apart
 
 
 def _check_size(made: Made, name: str, size: int, apart: bool) -> None:
@@ -271,6 +281,12 @@ def compare(
     finally:
         for side in sides:
             side.close()
+    return summarised(values)
+
+
+def summarised(values: Iterable[tuple[float | None, float]]) -> dict[str, Any]:
+    """What ``compare`` returns, of (noise level, dB) of every run."""
+    values = list(values)
     numbers = [value for _, value in values]
     levels: dict[str, list[float]] = {}
     for sigma, value in values:

@@ -12,10 +12,13 @@ import pytest
 from tests import clips
 
 
+@pytest.hookimpl(tryfirst=True)  # before ``-m`` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever test needs the converted model first also waits for the conversion."""
+    """Tests that need a converted model are long, and whichever comes first also waits for the conversion."""
     for item in items:
         if {"tiny_bundle", "traced_once"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.long)
+        if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(1200))
 
 

@@ -104,7 +104,7 @@ def test_a_name_that_is_taken_or_not_there(
     assert "edgefoley models download xxl; then: edgefoley models convert" in other.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
 def test_killed_in_between(tiny_source: Path, tmp_path: Path, number: int, code: int) -> None:

@@ -1,8 +1,8 @@
 """A component's graph in float32, with its weights apart, and the layers in it that can be quantised.
 
 Whatever narrow storage a bundle has (float16 or bfloat16 behind Cast, int8 behind Cast and Mul or
-DequantizeLinear, weights transposed, cut or looked up at a constant place) is computed away when the graph is
-read, so that every kind of bundle looks alike: one float32 weight behind each operator.
+DequantizeLinear, products of integers, weights transposed, cut or looked up at a constant place) is computed
+away when the graph is read, so that bundles of every kind look alike: one float32 weight behind an operator.
 
 A layer's name is that of the weight it came from where that tells something ("blocks.3.fc1.weight" ->
 "blocks.3.fc1"), else that of the bias added to its output, else the node's.
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefoley.quant.observe import QuantError
+from edgefoley.quant.undo import without_integers
 
 Array = npt.NDArray[Any]
 
@@ -84,7 +85,7 @@ class Network:
             weights[tensor.name] = np.asarray(onnx.numpy_helper.to_array(tensor, str(path.parent)))
         nodes = list(model.graph.node)
         del model.graph.initializer[:], model.graph.node[:]
-        network = cls(component, model, nodes, weights)
+        network = cls(component, model, without_integers(nodes, weights), weights)
         network._fold()
         return network
 

@@ -111,3 +111,28 @@ def test_docs_name_every_flag():
         for option in command.params:
             if isinstance(option, click.Option):
                 assert f"`{option.opts[-1]}`" in page
+
+
+SWALLOWED = """
+import signal, time, weakref
+from edgefoley.cli.main import listen
+
+class Thing: pass
+
+listen()
+thing = Thing()
+mark = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))
+try:
+    del thing
+    time.sleep(20)
+    print("went on")
+finally:
+    print("cleaned up")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_signal_that_arrives_in_a_callback_still_ends_the_program():
+    done = python("-c", SWALLOWED)
+    assert (done.returncode, done.stdout) == (143, "cleaned up\n")
+    assert "Exception ignored" not in done.stderr

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -136,7 +138,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """What the installed command runs."""
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     for stream in (sys.stdout, sys.stderr):
         # A file name or prompt that the terminal's encoding lacks must not end a finished run.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
@@ -144,8 +146,24 @@ def main() -> NoReturn:
     raise AssertionError("click's main returned")  # Commands.main always exits
 
 
+def listen() -> None:
+    """Turn SIGTERM into an exception, so that half-written files are removed on the way out."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _once_more
+
+
+def _once_more(lost: Any) -> None:
+    """An exit that came up inside a callback of the interpreter (a weak reference's, a destructor) is dropped
+    there, and the program would go on: the signal is sent again, a moment later."""
+    if isinstance(lost.exc_value, SystemExit):
+        again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    # As an exception, so that half-written files are removed on the way out.
     sys.exit(EXIT_TERMINATED)
 
 

@@ -128,8 +128,9 @@ def test_models(run, installed):
     (installed / "other" / "text.json").unlink()
     listing = run("models")
     assert listing.exit_code == 0
-    assert "nano  1  0.0 MB  Apache-2.0  engines: fake" in listing.stdout
-    assert "sines for tests" in listing.stdout and "is missing" in listing.stdout
+    size = sum(p.stat().st_size for p in (installed / "nano").iterdir() if p.name != "manifest.json")
+    assert f"nano  1  {size / 1e3:.1f} kB  Apache-2.0  engines: fake\n  sines for tests\n" in listing.stdout
+    assert "other  damaged\n" in listing.stdout and "text.json is missing" in listing.stdout
     nano, other = (json.loads(line) for line in run("models", "--json").stdout.splitlines())
     assert (nano["name"], nano["problem"], nano["backends"]) == ("nano", None, ["fake"])
     assert (

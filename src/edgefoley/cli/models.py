@@ -71,11 +71,14 @@ def show_list(as_json: bool) -> None:
         if as_json:
             echo_json(asdict(model))
             continue
+        if model.problem is not None:
+            click.echo(f"{model.name}  damaged\n  {model.problem}")
+            continue
         engines = ", ".join(model.backends)
         click.echo(
-            f"{model.name}  {model.version}  {amount(model.bytes)}  {model.licence}  engines: {engines}"
+            f"{model.name}  {model.version}  {amount(model.bytes)}  {model.licence}  engines: {engines}\n"
+            f"  {model.description}"
         )
-        click.echo(f"  {model.problem or model.description}")
 
 
 @command.command("download", epilog=DOWNLOAD_EPILOG)

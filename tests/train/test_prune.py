@@ -97,11 +97,13 @@ def test_units_that_do_nothing_go_first_at_no_loss() -> None:
     for group in groups:
         if group.name in idle:
             importance = watch.heads(group)
-            assert importance[idle[group.name]] == 0 and (importance > 0).sum() == group.count - 1
+            least = 1e-9 * float(importance.max())  # sums in another order are not exactly zero
+            assert importance[idle[group.name]] < least
+            assert (importance > least).sum() == group.count - 1
             kept = strongest({group.name: importance}, {group.name: 3})[group.name]
             assert kept == [i for i in range(4) if i != idle[group.name]]
     channels = watch.channels([g for g in groups if g.kind == "gated"])
-    assert (channels["single_blocks.0.linear2"][5:] == 0).all()
+    assert (channels["single_blocks.0.linear2"][5:] < 1e-9 * channels["single_blocks.0.linear2"].max()).all()
     assert (channels["single_blocks.0.linear2"][:5] > 0).all() and (
         channels["single_blocks.1.linear2"] > 0
     ).all()

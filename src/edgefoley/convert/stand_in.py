@@ -19,9 +19,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,6 +31,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from edgefoley.convert import sources
 from edgefoley.convert.checkpoint import Entry, Shape, open_checkpoint
+from edgefoley.convert.folders import check_free, whole_folder
 from edgefoley.convert.hunyuan import SIZES, STAND_IN, Sizes, wanted_shapes
 from edgefoley.errors import OutputError, UsageError
 from edgefoley.hub import check_space
@@ -182,8 +180,7 @@ def write_folder(folder: str | Path, model: str, seed: int = 0) -> Iterator[tupl
         raise UsageError(f"no stand-in for {model!r}; there are: {', '.join(SIZES)}.")
     if seed < 0:
         raise UsageError(f"the seed is {seed}; it has to be 0 or more.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder} exists already and is not empty; nothing was done. Name another folder.")
+    check_free(folder)
     if not folder.absolute().parent.is_dir():
         raise OutputError(f"{folder.absolute().parent} is no folder, so {folder.name} cannot be made in it.")
     sizes = SIZES[model]
@@ -191,11 +188,7 @@ def write_folder(folder: str | Path, model: str, seed: int = 0) -> Iterator[tupl
     width = {name: 2 if name == "transformer" else 4 for name in shapes}
     total = sum(_numbers(some) for some in shapes.values())
     check_space(folder, sum(width[name] * _numbers(some) for name, some in shapes.items()))
-    try:
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error}") from error
-    try:
+    with whole_folder(folder) as work:
         done = 0
         for component, wanted in shapes.items():
             path = work / sources.component_path(component, model)
@@ -205,14 +198,6 @@ def write_folder(folder: str | Path, model: str, seed: int = 0) -> Iterator[tupl
                 done += count
                 yield str(path.relative_to(work)), done, total
         _describe(work, model, seed, sizes)
-        work.chmod(0o755)  # mkdtemp makes it private
-        if folder.is_dir():
-            folder.rmdir()
-        os.replace(work, folder)
-    except OSError as error:
-        raise OutputError(f"{folder} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _lay_out(component: str, path: Path, wanted: Mapping[str, Shape], sizes: Sizes) -> None:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -33,6 +31,7 @@ from edgefoley.bundle import CONTRACT, Bundle, write_manifest
 from edgefoley.bundle import sha256 as file_sha256
 from edgefoley.convert import sources
 from edgefoley.convert.checkpoint import CheckpointError
+from edgefoley.convert.folders import check_free, whole_folder
 from edgefoley.convert.hunyuan import Folder, encoder_state, open_folder, transformer_state, vae_state
 from edgefoley.errors import OutputError, UsageError
 from edgefoley.export.activations import peak_bytes
@@ -88,8 +87,7 @@ def build(
         raise UsageError(f"storage must be one of {', '.join(STORAGES)}, not {storage!r}.")
     if group < 1:
         raise UsageError(f"a part has at least 1 block, not {group}.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists already and is not empty; nothing was done. Name another folder.")
+    check_free(out)
     opened = source if isinstance(source, Folder) else open_folder(source, model)
     job = Work(opened, storage, group, say)
     _check_sources(opened)
@@ -97,20 +95,8 @@ def build(
     if not parent.is_dir():
         raise OutputError(f"{parent} is no folder, so {out.name} cannot be made in it.")
     check_space(parent, _bytes_needed(job), "-o")
-    try:
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=parent))
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error}") from error
-    try:
+    with whole_folder(out) as work:
         bundle = write_manifest(work, _manifest(job, work))
-        work.chmod(0o755)  # mkdtemp makes it private
-        if out.is_dir():
-            out.rmdir()
-        os.replace(work, out)
-    except OSError as error:
-        raise OutputError(f"{out} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return Bundle(**{**vars(bundle), "folder": out})
 
 

@@ -43,29 +43,27 @@ def recover(specs: Sequence[GraphSpec], stored: Mapping[str, ModelProto]) -> dic
         fresh = strip_metadata(export_graph(spec))
         plain = widened(stored[spec.name])
         pairs = _pairs(spec.name, fresh, plain)
-        for key, (_, weight, _) in weights.items():
+        for key, (weight, _) in weights.items():
             value = _value_of(weight.detach().numpy(), pairs)
             if value is not None:
                 found[key] = torch.from_numpy(np.array(value))
     with torch.no_grad():
-        for key, (_, weight, before) in weights.items():
-            weight.copy_(
-                found.get(key, before)
-            )  # what no graph holds does not act; the comparison would tell
+        for key, (weight, before) in weights.items():
+            weight.copy_(found.get(key, before))  # what no graph holds does not act; ``verify`` would tell
     return {spec.name: verify(spec, stored[spec.name], ROUNDED) for spec in specs}
 
 
-def _marked(specs: Sequence[GraphSpec]) -> dict[int, tuple[str, Tensor, Tensor]]:
-    """Every weight of the modules by its address, with its name and what it was before: each is filled with
-    numbers of its own."""
-    weights: dict[int, tuple[str, Tensor, Tensor]] = {}
+def _marked(specs: Sequence[GraphSpec]) -> dict[int, tuple[Tensor, Tensor]]:
+    """Every weight of the modules by its address, with what it was before: each is filled with numbers of its
+    own."""
+    weights: dict[int, tuple[Tensor, Tensor]] = {}
     for spec in specs:
         named = [*spec.module.named_parameters(), *spec.module.named_buffers()]
         kept = spec.module.state_dict()
-        weights |= {w.data_ptr(): (name, w, w.detach().clone()) for name, w in named if name in kept}
+        weights |= {w.data_ptr(): (w, w.detach().clone()) for name, w in named if name in kept}
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
-        for _, weight, _ in weights.values():
+        for weight, _ in weights.values():
             weight.copy_(torch.randn(weight.shape, generator=generator) * 0.05)
     return weights
 
@@ -152,8 +150,6 @@ def _value_of(mark: Array, pairs: Sequence[tuple[Array, Array]]) -> Array | None
                 if np.array_equal(turned.ravel(), ours.ravel()):
                     back = np.argsort(order)
                     return theirs.reshape(turned.shape).transpose(back)
-        elif (
-            ours.ndim == mark.ndim == 1 and ours.size > mark.size and np.array_equal(ours[: mark.size], mark)
-        ):
+        elif ours.ndim == mark.ndim == 1 and np.array_equal(ours[: mark.size], mark):
             return theirs[: mark.size]
     return None

@@ -13,9 +13,7 @@ bundle and set again gives the same bytes.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +24,8 @@ import numpy as np
 from edgefoley.backends import get_backend
 from edgefoley.backends.base import LoadOptions
 from edgefoley.bundle import MANIFEST, Bundle, Component, write_manifest
-from edgefoley.errors import BackendError, OutputError
+from edgefoley.convert.folders import check_free, whole_folder
+from edgefoley.errors import BackendError
 from edgefoley.graphs import Graphs
 from edgefoley.memory import give_back
 from edgefoley.quant.calibrate import Arrays, CalibrationSet, Sample
@@ -66,8 +65,7 @@ def quantize(
     something not fused, a missed gate), OutputError (``out`` cannot be made) and BundleError.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists already and is not empty; nothing was done. Name another folder.")
+    check_free(out)
     if recipe.needs_calibration and calibration is None:
         raise QuantError(
             f"recipe {recipe.name!r} needs a calibration set; make one with: edgefoley calibrate "
@@ -75,20 +73,8 @@ def quantize(
         )
     _check_gate(bundle, recipe)
     recipe.check_patterns(layers_of(bundle))
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
-    try:
+    with whole_folder(out) as folder:
         made = _make(Job(bundle, recipe, calibration, folder, say))
-        folder.chmod(0o755)
-        if out.is_dir():
-            out.rmdir()
-        os.replace(folder, out)
-    except OSError as error:
-        raise OutputError(f"{out} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return Bundle(**{**vars(made), "folder": out})
 
 

@@ -15,9 +15,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -30,7 +27,7 @@ import numpy.typing as npt
 from edgefoley.backends import get_backend
 from edgefoley.backends.base import LoadOptions
 from edgefoley.bundle import Bundle, sha256
-from edgefoley.errors import OutputError
+from edgefoley.convert.folders import check_free, whole_folder
 from edgefoley.graphs import Graphs, Pass
 from edgefoley.media import read_clip
 from edgefoley.pipeline import Pipeline
@@ -172,23 +169,10 @@ def calibrate(
         raise QuantError("a calibration set needs at least one clip.")
     if options.times < 1:
         raise QuantError(f"at least 1 noise level is to be captured, not {options.times}.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists already and is not empty; nothing was done. Name another folder.")
-    try:
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}.") from error
-    try:
+    check_free(out)
+    with whole_folder(out) as work:
         record = _record(bundle, paths, work, options, say)
         (work / SET).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        work.chmod(0o755)
-        if out.is_dir():
-            out.rmdir()
-        os.replace(work, out)
-    except OSError as error:
-        raise OutputError(f"{out} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return open_set(out, bundle)
 
 

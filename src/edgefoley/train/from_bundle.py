@@ -28,6 +28,7 @@ from edgefoley.export.recover import recover
 from edgefoley.models.text import NANO_TEXT, TextConfig, TextEncoder
 from edgefoley.models.transformer import NANO, Transformer
 from edgefoley.train.loop import save_atomic
+from edgefoley.train.text import save_encoder
 
 FORMS: Sequence[TextConfig] = (NANO_TEXT, TextConfig())  # text encoders that were ever packaged
 
@@ -45,9 +46,7 @@ def recover_text(bundle: Bundle, out: Path, forms: Sequence[TextConfig] = FORMS)
         except ExportError:
             continue
         out.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, out / "text.safetensors")
-        about = {"config": asdict(encoder.config), "figures": {}}
-        (out / "text.json").write_text(json.dumps(about, indent=2) + "\n")
+        save_encoder(encoder, {}, out)
         shutil.copyfile(tokenizer, out / "tokenizer.json")
         return encoder
     raise UsageError(f"the text encoder of model {bundle.name!r} is none of the forms that this code knows.")

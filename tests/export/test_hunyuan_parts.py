@@ -5,7 +5,6 @@ That the plain form is the published network: tests/parity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -24,21 +23,9 @@ from edgefoley.models.transformer import (  # noqa: E402
 )
 from tests.parity import rule  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("no_gradients")
 CONFIG = TINY.transformer
 T, M, N, S = 5, 7, 40, 16
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_gradients() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def network() -> Transformer:
-    made = rule.build(lambda: Transformer(CONFIG), seed=3)
-    assert isinstance(made, Transformer)
-    return made
 
 
 @pytest.fixture(scope="module", params=[1, 2])

@@ -37,21 +37,9 @@ from edgefoley.types import View  # noqa: E402
 from tests.clips import make_clip  # noqa: E402
 from tests.parity import rule  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("no_gradients")
 CONFIG = TINY.transformer
 M, N, S = 7, 40, 16
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_gradients() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def network() -> Transformer:
-    made = rule.build(lambda: Transformer(CONFIG), seed=3)
-    assert isinstance(made, Transformer)
-    return made
 
 
 def condition(network: Transformer, visual: Any, sync: Any) -> Any:

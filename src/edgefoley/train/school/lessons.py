@@ -29,6 +29,8 @@ FIRST_SEED: Final = 2_000_000  # of films in lessons: no sync encoder trains on 
 SILENT: Final = 0.04  # share of lessons in which things move and nothing sounds
 PICTURED: Final = 0.72  # share of the others with a film
 AS_RECORDED: Final = 0.45  # share of the lessons without a film that are one recording as it is
+PLAIN: Final = 0.4  # share of lessons with nothing but their main sound, near and dry: what a word means
+RECORDED: Final = 0.5  # share of lessons whose main concept is drawn from those with real recordings
 TAKES: Final = 6  # different recordings of one source in a lesson, at most
 LONGEST_WHOLE_S: Final = 4.0  # a recording that could not be cut is placed whole when it is no longer
 SPACING: Final = 0.35  # of a sound's median length: contacts of one source closer than that share one sound
@@ -127,6 +129,7 @@ class Composer:
     def __init__(self, library: SoundLibrary, rooms: RoomBank, held_out: bool = False) -> None:
         self.library, self.rooms, self.held_out = library, rooms, held_out
         self.ids = list(library.concepts)
+        self.recorded = [i for i in self.ids if library.recorded(i)] or self.ids
         self.beds = [c.id for c in library.concepts.values() if c.kind == "texture"]
         self.by_action: dict[str, list[str]] = {
             action: [] for engine in film.engines().values() for action in engine.actions
@@ -139,10 +142,12 @@ class Composer:
         """Sound (seconds * 48000,) float32 and what is in it."""
         rng = np.random.default_rng([11, seed])
         mix = _Mix(np.zeros(round(seconds * SAMPLE_RATE), np.float32))
-        main = self.library.concepts[self.ids[int(rng.integers(len(self.ids)))]]
+        ids = self.recorded if rng.random() < RECORDED else self.ids
+        main = self.library.concepts[ids[int(rng.integers(len(ids)))]]
+        plain = rng.random() < PLAIN
         shown = [action for action in main.actions if action in self.by_action]
         film_seed, asked = None, ("", "", "")
-        kind = str(rng.choice(list(ROOMS), p=list(ROOMS.values())))
+        kind = "" if plain else str(rng.choice(list(ROOMS), p=list(ROOMS.values())))
         if rng.random() < SILENT:
             film_seed, asked = FIRST_SEED + seed, (film.QUIET, "", "")
         elif shown and rng.random() < PICTURED:
@@ -153,13 +158,14 @@ class Composer:
         elif rng.random() < AS_RECORDED:
             self._as_recorded(mix, main, rng)
         else:
-            self._unseen(mix, main, float(rng.uniform(0.5, 8.0)), kind, rng)
+            self._unseen(mix, main, float(rng.uniform(0.5, 2.0 if plain else 8.0)), kind, rng)
         silent = not mix.voices
-        if not silent and rng.random() < 0.22:
+        alone = silent or plain
+        if not alone and rng.random() < 0.3:
             other = self.library.concepts[self.ids[int(rng.integers(len(self.ids)))]]
             if other.id != main.id:
                 self._unseen(mix, other, float(np.exp(rng.uniform(np.log(3), np.log(40)))), kind, rng)
-        if not silent:
+        if not alone:
             self._bed(mix, rng)
         wave = mixing.finish(mix.wave, rng)
         activity = () if mix.activity is None else tuple(round(float(a), 2) for a in mix.activity)

@@ -107,6 +107,10 @@ class SoundLibrary:
         found = [i for label in labels_of(self._concept(concept_id)) for i in self._by_label.get(label, [])]
         return [i for i in found if self.pool.recordings[i].held_out == held_out] or found
 
+    def recorded(self, concept_id: str) -> bool:
+        """Whether the concept has a recording of anything real, not synthesised sounds alone."""
+        return any(label in self._by_label for label in self._concept(concept_id).labels)
+
     def has(self, concept_id: str, kind: str = "event", held_out: bool = False) -> bool:
         """Whether `draw` would give a cut of exactly this kind and side of the split."""
         concept = self._concept(concept_id)

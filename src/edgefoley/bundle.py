@@ -92,6 +92,17 @@ class Bundle:
         return tuple(sorted(set.intersection(*sets)))
 
     @property
+    def full_range(self) -> bool:
+        """Whether weights that are multiplied as integers may have all 8 bits: unless the recipe that the
+        manifest records gave them 7, or no layer integers."""
+        recipe = (self.manifest.get("quantization") or {}).get("recipe")
+        if not isinstance(recipe, Mapping):
+            return True
+        schemes = [recipe.get("default"), *recipe.get("layers", ())]
+        integers = [s for s in schemes if isinstance(s, Mapping) and str(s.get("scheme")).startswith("w8a8")]
+        return not all(scheme.get("reduce_range") for scheme in integers)
+
+    @property
     def files(self) -> tuple[Artefact, ...]:
         """Every file the manifest names, each once."""
         graphs = [a for component in self.components.values() for a in component.artefacts.values()]

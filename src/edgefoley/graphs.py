@@ -7,6 +7,7 @@ Layer 3: what the pipeline and the velocity field run their components through.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,8 @@ class Graphs:
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, options: LoadOptions) -> None:
-        self.bundle, self.backend, self.options = bundle, backend, options
+        self.bundle, self.backend = bundle, backend
+        self.options = replace(options, full_range=options.full_range and bundle.full_range)
         self.keep = True
         self.streamed: frozenset[str] = frozenset()
         self._sessions: dict[str, Session] = {}

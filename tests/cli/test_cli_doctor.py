@@ -11,8 +11,9 @@ import pytest
 from edgefoley import bundle as bundles
 from edgefoley.backends.ort import OrtBackend
 from edgefoley.backends.ov import OvBackend
+from edgefoley.backends.processor import parse_cpuinfo
 from edgefoley.cli import doctor
-from edgefoley.cli.machine import Machine, parse_cpuinfo
+from edgefoley.cli.machine import Machine
 from tests.fake_bundle import make_fake_bundle
 
 

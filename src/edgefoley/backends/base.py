@@ -14,9 +14,12 @@ from edgefoley.types import TensorSpec
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """``threads``: compute threads of the session (None: the engine's choice made for this machine)."""
+    """``threads``: compute threads of the session (None: the engine's choice made for this machine).
+    ``full_range``: whether weights that are multiplied as integers may have all 8 bits; False is a promise
+    that they have 7, which some processors' sums need (``processor.sums_of_16_bits``)."""
 
     threads: int | None = None
+    full_range: bool = True
 
 
 class Session(Protocol):

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from edgefoley.backends.base import LoadOptions
 from edgefoley.backends.feeds import check_feeds, check_outputs
+from edgefoley.backends.processor import sums_of_16_bits
 from edgefoley.backends.threads import default_threads
 from edgefoley.errors import BackendError, BackendUnavailableError
 from edgefoley.types import TensorSpec
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 INSTALL = 'python -m pip install "onnxruntime>=1.19"'
+
+EXACT_SUMS = "session.x64quantprecision"
+"""Session option that x86 without VNNI needs for int8 weights of all 8 bits: the kernels for uint8 times int8
+add pairs of products in 16 bits, and what overflows is silently cut off."""
 
 _LOG_NOTHING = 4  # "fatal": what goes wrong comes as an exception, and is told once
 _DTYPES = {
@@ -120,6 +125,10 @@ class OrtBackend:
         }[self.options.optimise]
         chosen.add_session_config_entry("session.disable_prepacking", str(int(not self.options.prepack)))
         chosen.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.options.spinning)))
+        # int8 weights become uint8 and take kernels with sums of 32 bits, which are slower: not for files
+        # that do without, nor on processors whose usual kernels are right.
+        if options.full_range and sums_of_16_bits():
+            chosen.add_session_config_entry(EXACT_SUMS, "1")
         return chosen
 
 

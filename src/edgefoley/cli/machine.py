@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+
+from edgefoley.backends.processor import processor, sysctl, system_file
 
 # What speeds up inference: the kernel's names, on x86 and ARM.
 FEATURES = (
@@ -32,7 +32,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """Look at the computer; never raises."""
-    model, flags = _processor()
+    model, flags = processor()
     memory, available = _memory()
     return Machine(
         system=f"{platform.platform()}, Python {platform.python_version()}",
@@ -44,62 +44,15 @@ def this_machine() -> Machine:
     )
 
 
-def _processor() -> tuple[str | None, set[str] | None]:
-    if sys.platform == "linux":
-        return parse_cpuinfo(_read("/proc/cpuinfo"))
-    if sys.platform == "darwin":
-        known = _sysctl("-a")
-        flags = set()
-        for line in known.splitlines():
-            name, _, value = line.partition(":")
-            if name in ("machdep.cpu.features", "machdep.cpu.leaf7_features"):
-                flags |= {flag.lower().replace(".", "_") for flag in value.split()}
-            elif name.startswith("hw.optional.") and value.strip() == "1":
-                short = name.rpartition(".")[2].lower()
-                flags |= {
-                    {"feat_dotprod": "asimddp", "neon": "asimd"}.get(short, short.removeprefix("feat_"))
-                }
-        return _sysctl("-n", "machdep.cpu.brand_string").strip() or None, flags if known else None
-    return None, None
-
-
-def parse_cpuinfo(text: str) -> tuple[str | None, set[str] | None]:
-    """Model name and feature flags of the first processor in /proc/cpuinfo; None for what it lacks."""
-    model, flags = None, None
-    for line in text.splitlines():
-        name, _, value = (part.strip() for part in line.partition(":"))
-        if name in ("model name", "Model") and model is None:
-            model = value
-        if name in ("flags", "Features") and flags is None:
-            flags = set(value.split())
-    return model, flags
-
-
 def _memory() -> tuple[float | None, float | None]:
     if sys.platform == "linux":
         sizes = {}
-        for line in _read("/proc/meminfo").splitlines():
+        for line in system_file("/proc/meminfo").splitlines():
             name, _, value = line.partition(":")
             if value.strip().endswith("kB"):
                 sizes[name] = int(value.split()[0]) * 1024 / 1e6
         return sizes.get("MemTotal"), sizes.get("MemAvailable")
     if sys.platform == "darwin":
-        size = _sysctl("-n", "hw.memsize").strip()
+        size = sysctl("-n", "hw.memsize").strip()
         return (int(size) / 1e6 if size.isdigit() else None), None
     return None, None
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _sysctl(*arguments: str) -> str:
-    try:
-        return subprocess.run(
-            ["sysctl", *arguments], capture_output=True, text=True, timeout=5, check=False
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""

@@ -20,13 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, numpy_helper
 from torch import Tensor
 
 from edgefoley.export.compact import strip_metadata
 from edgefoley.export.graph import ExportError, GraphSpec, export_graph, verify
+from edgefoley.quant.undo import computed_ahead
 
 Array = npt.NDArray[np.float32]
+WIDENING = ("Cast", "Mul", "DequantizeLinear")  # what restores float32 in ``export.compact``
 ROUNDED = 1e-3  # relative error allowed between a stored graph and the network recovered from it
 
 
@@ -74,14 +76,8 @@ def widened(model: ModelProto) -> ModelProto:
     result = ModelProto()
     result.CopyFrom(model)
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in result.graph.initializer}
-    rest: list[NodeProto] = []
-    for node in result.graph.node:
-        inputs = [arrays.get(name) for name in node.input]
-        made = None if any(value is None for value in inputs) else _widening(node, inputs)  # type: ignore[arg-type]
-        if made is None:
-            rest.append(node)
-        else:
-            arrays[node.output[0]] = made
+    versions = {item.domain: item.version for item in result.opset_import}
+    rest = computed_ahead(result.graph.node, arrays, WIDENING, versions, {})
     del result.graph.node[:], result.graph.initializer[:]
     result.graph.node.extend(rest)
     used = {name for node in rest for name in node.input}
@@ -90,19 +86,6 @@ def widened(model: ModelProto) -> ModelProto:
     )
     onnx.checker.check_model(result)
     return result
-
-
-def _widening(node: NodeProto, inputs: list[npt.NDArray]) -> npt.NDArray | None:
-    """What a node of ``export.compact`` computes of constants; None for any other node."""
-    if node.op_type == "Cast" and inputs[0].dtype in (np.int8, np.float16):
-        return inputs[0].astype(np.float32)
-    if node.op_type == "Mul" and node.name.endswith(".rescale"):
-        return inputs[0] * inputs[1]
-    if node.op_type == "DequantizeLinear":
-        axis = next(a.i for a in node.attribute if a.name == "axis")
-        shape = [-1 if i == axis else 1 for i in range(inputs[0].ndim)]
-        return inputs[0].astype(np.float32) * inputs[1].reshape(shape)
-    return None
 
 
 def _pairs(name: str, fresh: ModelProto, plain: ModelProto) -> list[tuple[Array, Array]]:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgefoley.quant.network import Layer, Network, make_node
+from edgefoley.quant.network import Layer, Network
+from edgefoley.quant.nodes import make_node
 from edgefoley.quant.observe import Grid, Observer, QuantError, Range
 from edgefoley.quant.recipe import Scheme
 from edgefoley.quant.rewrite import is_idle, output_of

@@ -19,8 +19,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edgefoley.quant.nodes import consumers_of
 from edgefoley.quant.observe import QuantError
-from edgefoley.quant.undo import without_integers
+from edgefoley.quant.undo import computed_ahead, without_integers
 
 Array = npt.NDArray[Any]
 
@@ -116,11 +117,7 @@ class Network:
 
     def consumers(self) -> dict[str, list[Any]]:
         """Tensor -> nodes that take it."""
-        found: dict[str, list[Any]] = {}
-        for node in self.nodes:
-            for name in dict.fromkeys(node.input):
-                found.setdefault(name, []).append(node)
-        return found
+        return consumers_of(self.nodes)
 
     def replace(self, changes: Mapping[int, Sequence[Any]]) -> None:
         """Put other nodes in the place of nodes, by ``id``."""
@@ -180,21 +177,13 @@ class Network:
 
     def _fold(self) -> None:
         """Compute what depends on constants alone, and drop constants that nothing reads then."""
-        kept = []
         for node in self.nodes:
             if node.op_type == "Constant":
                 self.weights[node.output[0]] = _constant(node)
-                continue
-            used = [name for name in node.input if name]
-            known = node.op_type in FOLDED and used and all(name in self.weights for name in used)
-            if known and node.op_type == "Mul":  # other products of constants may be larger than both
-                known = any(self.weights[self.origin.get(n, n)].dtype == np.int8 for n in used)
-            if known and any(_is_weight(self.weights[name]) for name in used):
-                self._compute(node, used)
-            else:
-                kept.append(node)
-        self.nodes = kept
-        read = {name for node in kept for name in node.input} | set(self.outputs)
+        rest = [node for node in self.nodes if node.op_type != "Constant"]
+        versions = {item.domain: item.version for item in self.model.opset_import}
+        self.nodes = computed_ahead(rest, self.weights, FOLDED, versions, self.origin)
+        read = {name for node in self.nodes for name in node.input} | set(self.outputs)
         self.weights = {
             name: w.astype(np.float32) if w.dtype.name in ("bfloat16", "float16") and name in read else w
             for name, w in self.weights.items()
@@ -203,22 +192,6 @@ class Network:
         lost = [name for name in self.outputs if name in self.weights]
         if lost:
             raise QuantError(f"{self.component}: the outputs {lost} do not depend on any input.")
-
-    def _compute(self, node: Any, used: Sequence[str]) -> None:
-        import onnx.helper
-        import onnx.reference
-
-        source = max(used, key=lambda name: self.weights[name].size)
-        if node.op_type == "Cast":
-            kind = onnx.helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
-            made: Any = [self.weights[source].astype(kind)]
-        else:
-            version = {item.domain: item.version for item in self.model.opset_import}
-            run = onnx.reference.ReferenceEvaluator(node, opsets=version)
-            made = run.run(None, {name: self.weights[name] for name in used})
-        for name, value in zip(node.output, made, strict=True):
-            self.weights[name] = np.asarray(value)
-            self.origin[name] = self.origin.get(source, source)
 
     def write(self, path: Path, apart: bool, extra_outputs: Iterable[str] = ()) -> list[Path]:
         """Write the graph, and with ``apart`` large constants beside it (``.data``); returns the files.
@@ -270,11 +243,6 @@ def _kind(node: Any, weight: Array) -> str | None:
     return None
 
 
-def _is_weight(values: Array) -> bool:
-    """Not one of the numbers that shapes are computed with."""
-    return values.dtype.kind not in "iu" or values.ndim > 1
-
-
 def _constant(node: Any) -> Array:
     import onnx
 
@@ -309,17 +277,3 @@ def _drop_notes(model: Any, nodes: Iterable[Any]) -> None:
     for node in nodes:
         del node.metadata_props[:]
         node.ClearField("doc_string")
-
-
-def attribute_ints(node: Any, name: str, default: Sequence[int]) -> list[int]:
-    """A list attribute of a node."""
-    return next((list(item.ints) for item in node.attribute if item.name == name), list(default))
-
-
-def make_node(
-    operator: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any
-) -> Any:
-    """An ONNX node."""
-    from onnx import helper
-
-    return helper.make_node(operator, list(inputs), list(outputs), name=name, **attributes)

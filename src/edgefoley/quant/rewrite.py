@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgefoley.quant.network import Layer, Network, attribute_ints, make_node
+from edgefoley.quant.network import Layer, Network
+from edgefoley.quant.nodes import attribute_ints, make_node
 from edgefoley.quant.observe import Grid
 
 _END = np.iinfo(np.int64).max

@@ -21,7 +21,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgefoley.quant.network import Layer, Network, make_node
+from edgefoley.quant.network import Layer, Network
+from edgefoley.quant.nodes import make_node, makers_of
 
 Float = npt.NDArray[np.float32]
 FACTORS: Final = (1e-3, 1e3)  # s stays within
@@ -94,7 +95,7 @@ def _fold(network: Network, source: str, inverse: Float, layers: Sequence[Layer]
     users = network.consumers().get(source, [])
     if source in network.outputs or any(all(user is not node for node in nodes) for user in users):
         return False
-    made = {name: node for node in network.nodes for name in node.output}
+    made = makers_of(network.nodes)
     node = made.get(source)
     if node is None:
         return False

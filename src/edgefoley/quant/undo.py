@@ -1,24 +1,72 @@
-"""Products of integers as products of floats again: the way back from ``emit``'s dynamic scheme."""
+"""The way back from narrow storage: constants that widen others are computed, and products of integers, as
+``emit``'s dynamic scheme writes them, become products of floats again."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgefoley.quant.nodes import consumers_of, make_node, makers_of
+
 Array = npt.NDArray[Any]
+
+
+def computed_ahead(
+    nodes: Sequence[Any],
+    weights: dict[str, Array],
+    operators: Collection[str],
+    versions: Mapping[str, int],
+    origin: dict[str, str],
+) -> list[Any]:
+    """The nodes without those of ``operators`` that depend on constants alone: their results are added to
+    ``weights``, and to ``origin`` which stored constant they were made of. ``versions``: domain -> opset.
+
+    A product of two constants is computed only where one was stored in int8: others may be larger than both.
+    Numbers that shapes are computed with stay as they are.
+    """
+    rest = []
+    for node in nodes:
+        used = [name for name in node.input if name]
+        known = node.op_type in operators and used and all(name in weights for name in used)
+        if known and node.op_type == "Mul":
+            known = any(weights[origin.get(name, name)].dtype == np.int8 for name in used)
+        if known and any(_is_weight(weights[name]) for name in used):
+            source = max(used, key=lambda name: weights[name].size)
+            made = _computed(node, [weights[name] for name in used], weights[source], versions)
+            for name, value in zip(node.output, made, strict=True):
+                weights[name] = np.asarray(value)
+                origin[name] = origin.get(source, source)
+        else:
+            rest.append(node)
+    return rest
+
+
+def _computed(
+    node: Any, values: Sequence[Array], largest: Array, versions: Mapping[str, int]
+) -> Sequence[Any]:
+    import onnx.helper
+    import onnx.reference
+
+    if node.op_type == "Cast":
+        return [largest.astype(onnx.helper.tensor_dtype_to_np_dtype(node.attribute[0].i))]
+    run = onnx.reference.ReferenceEvaluator(node, opsets=dict(versions))
+    names = [name for name in node.input if name]
+    return list(run.run(None, dict(zip(names, values, strict=True))))
+
+
+def _is_weight(values: Array) -> bool:
+    """Not one of the numbers that shapes are computed with."""
+    return values.dtype.kind not in "iu" or values.ndim > 1
 
 
 def without_integers(nodes: list[Any], weights: dict[str, Array]) -> list[Any]:
     """The nodes with every ``DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul`` as one MatMul of the
     same input with the weight that the integers stand for, which is added to ``weights``. Other forms
     stay."""
-    made = {name: node for node in nodes for name in node.output}
-    users: dict[str, list[Any]] = {}
-    for node in nodes:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
+    made, users = makers_of(nodes), consumers_of(nodes)
     gone: set[int] = set()
     products: dict[int, Any] = {}  # by the id of the last node of each
     for node in nodes:
@@ -30,7 +78,7 @@ def without_integers(nodes: list[Any], weights: dict[str, Array]) -> list[Any]:
         zero = weights[node.input[3]] if len(node.input) > 3 else np.zeros((), np.int8)
         weights[name] = (weights[node.input[1]].astype(np.float32) - zero.astype(np.float32)) * scale
         gone |= {id(other) for other in between}
-        products[id(last)] = _product(source, name, last.output[0], node.name)
+        products[id(last)] = make_node("MatMul", [source, name], [last.output[0]], node.name)
     rest = [products.get(id(node), node) for node in nodes if id(node) not in gone]
     read = {name for node in rest for name in node.input}
     return [n for n in rest if n.op_type != "DynamicQuantizeLinear" or read & set(n.output)]
@@ -51,7 +99,7 @@ def _chain(
     if len(muls) != 1 or muls[0].op_type != "Mul":
         return None
     last = muls[0]
-    scales = made.get(next(name for name in last.input if name != casts[0].output[0]))
+    scales = made.get(next((name for name in last.input if name != casts[0].output[0]), ""))
     if scales is None or scales.op_type != "Mul" or measure.output[1] not in scales.input:
         return None
     constant = next(name for name in scales.input if name != measure.output[1])
@@ -64,9 +112,3 @@ def _weight_name(stored: str, weights: dict[str, Array]) -> str:
     """A free name that still tells what layer it is."""
     name = stored.removesuffix(".int8")
     return name if name not in weights else f"{name}.float"
-
-
-def _product(source: str, weight: str, output: str, name: str) -> Any:
-    from onnx import helper
-
-    return helper.make_node("MatMul", [source, weight], [output], name=name)

@@ -64,12 +64,12 @@ class Trained:
 
     transformer: Transformer
     text: TextEncoder
-    sync: SyncGraph
+    sync: SyncGraph | None  # None: taken from a bundle as it is
     visual: ClassSpaceVisual
     decoder: Any
 
 
-def load_trained(runs: Path, temperature: float) -> Trained:
+def load_trained(runs: Path, temperature: float, with_sync: bool = True) -> Trained:
     """Read the averaged weights of every run; strict."""
     text = load_text_encoder(runs / "text")
     folder = runs / "transformer"
@@ -77,19 +77,35 @@ def load_trained(runs: Path, temperature: float) -> Trained:
         TransformerConfig(**json.loads((folder / "transformer.json").read_text()))
     ).eval()
     transformer.load_state_dict(load_file(folder / "transformer.safetensors"))
-    about = json.loads((runs / "sync" / "sync.json").read_text())
-    trainer, found = SyncTrainer(SyncConfig.from_json(about["config"])), about["validation"]
-    trainer.load_state_dict(
-        torch.load(runs / "sync" / "last.pt", weights_only=True, map_location="cpu")["average"]
-    )
-    trainer.eval()
-    sync = SyncGraph(
-        trainer.encoder, trainer.strength, trainer.activity, found["peak_gain"], found["peak_bias"],
-        found["threshold_probability"],
-    )  # fmt: skip
+    sync = load_sync(runs / "sync") if with_sync else None
     vectors = sentence_vectors(text, runs / "text" / "tokenizer.json", class_names())
     visual = ClassSpaceVisual(fold_batch_norm(load_encoder()), vectors, temperature)
-    return Trained(transformer, text, sync.eval(), visual.eval(), load_codec(runs / "codec").decoder)
+    return Trained(transformer, text, sync, visual.eval(), load_codec(runs / "codec").decoder)
+
+
+def load_sync(folder: Path) -> SyncGraph:
+    """The sync encoder of a run with its calibration, in evaluation mode."""
+    about = json.loads((folder / "sync.json").read_text())
+    trainer, found = SyncTrainer(SyncConfig.from_json(about["config"])), about["validation"]
+    trainer.load_state_dict(torch.load(folder / "last.pt", weights_only=True, map_location="cpu")["average"])
+    trainer.eval()
+    return SyncGraph(
+        trainer.encoder, trainer.strength, trainer.activity, found["peak_gain"], found["peak_bias"],
+        found["threshold_probability"],
+    ).eval()  # fmt: skip
+
+
+def take_component(bundle: Path, name: str, folder: Path) -> dict[str, Any]:
+    """Copy a component's graph for ONNX Runtime from another ``bundle``, after its sha256; returns its entry
+    of the manifest. For an encoder that is kept while its run is gone: batch normalisation is folded into its
+    weights, so it cannot go back into PyTorch."""
+    source = open_bundle(bundle)
+    source.verify()
+    entry = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["components"][name]
+    path = entry["artefacts"]["ort"]["path"]
+    shutil.copyfile(bundle / path, folder / f"{name}.onnx")
+    parts = {key: entry[key] for key in ("inputs", "outputs", "attributes")}
+    return {**parts, "artefacts": {"ort": {"path": f"{name}.onnx"}}}
 
 
 def sentence_vectors(text: TextEncoder, tokenizer_path: Path, texts: tuple[str, ...]) -> Tensor:
@@ -147,7 +163,8 @@ def build(
     """Write all graphs into ``folder``, weights as ``storage`` says; returns the components of the manifest
     and the errors measured."""
     specs = [
-        text_graph(trained.text), visual_graph(trained.visual), sync_graph(trained.sync),
+        text_graph(trained.text), visual_graph(trained.visual),
+        *([] if trained.sync is None else [sync_graph(trained.sync)]),
         *transformer_graphs(trained.transformer), decoder_graph(trained.decoder),
     ]  # fmt: skip
     components, errors = {}, {}
@@ -191,19 +208,28 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=2.5, help="default guidance of the bundle")
     parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
     parser.add_argument(
+        "--sync-from", type=Path, metavar="BUNDLE",
+        help="keep this bundle's sync encoder instead of exporting the run in sync/",
+    )  # fmt: skip
+    parser.add_argument(
         "--float32", action="store_true", help="weights as trained, to be quantised by a recipe"
     )
     args = parser.parse_args()
     storage = FLOAT32 if args.float32 else STORAGE
-    trained = load_trained(args.runs, args.temperature)
+    trained = load_trained(args.runs, args.temperature, with_sync=args.sync_from is None)
     origin = read_origin(args.runs / "transformer")  # what was distilled has its teacher's licence
     fresh = args.out.with_name(args.out.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     components, errors = build(trained, args.runs / "text" / "tokenizer.json", fresh, storage)
+    if args.sync_from is not None:
+        components["sync"] = take_component(args.sync_from, "sync", fresh)
     write_class_table(trained, args.runs / "text" / "tokenizer.json", fresh / "classes.json")
     write_credits(credits_of_folders(args.data), fresh / "CREDITS.tsv")
-    weights = [*sorted(args.runs.glob("*/*.safetensors")), find_checkpoint()]
+    used = ("codec", "text", "transformer", *(() if args.sync_from else ("sync",)))
+    weights = [*(args.runs / name / f"{name}.safetensors" for name in used), find_checkpoint()]
+    if args.sync_from is not None:
+        weights.append(fresh / "sync.onnx")
     source = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in weights}
     manifest = {
         "name": "nano",

@@ -100,3 +100,19 @@ def test_times_without_a_picture_stay_inside() -> None:
             assert all(a.time_s <= b.time_s for a, b in pairwise(hits))
         swell = slow_swell(int(SECONDS * SAMPLE_RATE), rng)
         assert len(swell) == 200 and swell.min() >= 0 and swell.max() <= 1
+
+
+def test_some_lessons_are_their_main_sound_alone(lessons: list[tuple[Wave, Lesson]]) -> None:
+    """About two in five by design: one source (a film may show more), no bed, no room."""
+    heard = [lesson for _, lesson in lessons if not lesson.silent]
+    plain = [x for x in heard if not x.room and not {v.role for v in x.voices} - {x.voices[0].role}]
+    assert 0.3 < len(plain) / len(heard) < 0.9
+
+
+def test_concepts_with_recordings_are_drawn_more_often(
+    composer: Composer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composer, "recorded", composer.ids[:1])
+    found = [composer.compose(seed, 1.0)[1] for seed in range(40)]
+    mains = [lesson.voices[0].concept for lesson in found if lesson.voices]
+    assert mains.count(composer.ids[0]) / len(mains) > 0.35  # half of the draws, and its part of the others

@@ -35,10 +35,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "classes",
         "shots",
         "canvas",
+        "sound_files",
+        "pages",
     ),
     ("backends",),
     (
         "graphs",
+        "machine",
         "encoders",
         "plan",
         "velocity",
@@ -55,10 +58,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("cli", "ui", "__main__"),
 )
-OFFLINE = ("models", "convert", "export", "quant", "train", "metrics", "bench")
+OFFLINE = ("models", "convert", "export", "quant", "train", "metrics", "bench", "listening")
 LIBRARIES = {  # third-party packages that the runtime may import at the top of a module, and in which module
     "numpy": None,
-    "av": {"media", "output", "mux", "soundtrack", "source"},
+    "av": {"media", "output", "mux", "soundtrack", "source", "sound_files"},
     "tokenizers": {"preprocess"},
     "click": {"cli"},
 }

@@ -49,12 +49,14 @@ class ContainerCannotHoldError(Exception):
 class Track:
     """One new sound track: ``title`` shown by players, ``default`` played unless another is chosen,
     ``ceiling_dbtp`` the true peak (dB relative to full scale) that its decoded sound must not exceed.
+    ``lossless``: FLAC in MP4 and MOV too, which browsers play and not every player does.
     """
 
     audio: Audio
     title: str = "Foley"
     default: bool = True
     ceiling_dbtp: float = -1.0
+    lossless: bool = False
 
 
 class _Guarded:
@@ -97,8 +99,8 @@ def mux(
     try:
         with ExitStack() as stack:
             container = stack.enter_context(open_source(source.info.path))
-            encode = encode_flac if form == "matroska" else encode_aac
-            encoded = [stack.enter_context(av.open(io.BytesIO(encode(track)), "r")) for track in tracks]
+            made = [(encode_flac if form == "matroska" or t.lossless else encode_aac)(t) for t in tracks]
+            encoded = [stack.enter_context(av.open(io.BytesIO(data), "r")) for data in made]
             out = stack.enter_context(av.open(guarded, "w", format=form))
             shift = min(Fraction(0), -Fraction(container.start_time or 0, av.time_base))
             pictures = video_stream(container, source.info.path)

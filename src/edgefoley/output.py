@@ -17,6 +17,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -103,7 +104,7 @@ def write_video(
     """Copy ``source``'s pictures and give them new sound tracks; returns the path really written.
 
     The packets of the pictures, the rotation, subtitles and chapters are copied. New tracks come first, as
-    AAC at 192 kbit/s whose decoded true peak stays under the track's ceiling; with ``keep_original`` the
+    AAC at 192 kbit/s whose decoded true peak stays under the track's ceiling (or lossless, see Track); with ``keep_original`` the
     original sound tracks follow, copied. ``path`` ends in .mp4, .m4v, .mov or .mkv; where MP4/MOV cannot
     hold a stream, the same name with .mkv is written instead (see the returned path). What no container can
     hold (data streams) is left out with a MediaWarning. With ``start``/``end`` the tracks hold that excerpt
@@ -251,4 +252,4 @@ def _placed(track: Track, begin: Fraction, stop: Fraction, duration: Fraction) -
     first, total = timeline.samples(begin) if begin else 0, timeline.samples(duration)
     whole = np.zeros((samples.shape[0], max(total, first + length)), dtype=np.float32)
     whole[:, first : first + length] = samples
-    return Track(Audio(whole[:, :total], track.audio.rate), track.title, track.default, track.ceiling_dbtp)
+    return replace(track, audio=Audio(whole[:, :total], track.audio.rate))

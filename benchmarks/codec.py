@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from edgefoley.evaluation.embedders import Aisfx as Embedder
 from edgefoley.metrics import artefacts, audio_quality
 from edgefoley.models.codec import Codec, ExportDecoder
 from edgefoley.models.phase import dft_bases, griffin_lim
@@ -109,42 +110,6 @@ def griffin_lim_mel(wave: Wave, rounds: int = 40, window: int = 2048, bands: int
     made = griffin_lim(magnitude, start, torch.ones_like(padded), rounds, 0.0, bases)
     found: Wave = made[0, : len(wave)].numpy()
     return found
-
-
-class Embedder:
-    """Sound-effect embeddings of the package aisfx (Hagihara and others, 44.1 kHz, 96 mel bands)."""
-
-    def __init__(self, folder: Path) -> None:
-        sys.path.insert(0, str(folder))
-        import cnn2d
-
-        weights, _ = torch.load(folder / "checkpoint.pth", map_location="cpu", weights_only=False)
-        prefix = "embedding_net."
-        self.net = cnn2d.EmbeddingNet("max", 3, 1, 64)
-        self.net.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if prefix in k})
-        self.net.eval()
-        edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 22_050 / 700), 98) / 2595) - 1)
-        at = np.linspace(0, 22_050, 1025)
-        low, mid, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-        bank = np.minimum((at - low) / (mid - low), (high - at) / (high - mid)).clip(0)
-        self.bank = (bank / (bank.sum(1, keepdims=True) + 1e-9)).T
-
-    def __call__(self, wave: Wave) -> np.ndarray[Any, Any]:
-        from scipy.signal import resample_poly
-
-        low = resample_poly(wave.astype(np.float64), 147, 160)
-        low = np.pad(low / (np.abs(low).max() or 1.0), 1024)
-        frames = np.lib.stride_tricks.sliding_window_view(low, 2048)[::1024] * np.hanning(2049)[:2048]
-        level = np.log10(np.square(np.abs(np.fft.rfft(frames))) @ self.bank * 1e4 + 1) / 9.457798957824707
-        level = np.pad(level, ((0, max(0, 100 - len(level))), (0, 0)))
-        blocks = np.stack([level[i : i + 100] for i in range(0, len(level) - 99, 50)])
-        with torch.inference_mode():
-            made: np.ndarray[Any, Any] = self.net(torch.tensor(blocks).float()).numpy()
-        return made
-
-    def cosine(self, made: Wave, true: Wave) -> float:
-        a, b = self(made), self(true)
-        return float(((a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1) + 1e-9)).mean())
 
 
 def compare(made: Wave, true: Wave, embedder: Embedder | None, quick: bool) -> dict[str, float]:

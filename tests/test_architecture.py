@@ -58,7 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("cli", "ui", "__main__"),
 )
-OFFLINE = ("models", "convert", "export", "quant", "train", "metrics", "bench", "listening")
+OFFLINE = ("models", "convert", "export", "quant", "train", "metrics", "bench", "listening", "evaluation")
 LIBRARIES = {  # third-party packages that the runtime may import at the top of a module, and in which module
     "numpy": None,
     "av": {"media", "output", "mux", "soundtrack", "source", "sound_files"},

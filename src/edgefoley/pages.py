@@ -23,7 +23,8 @@ table { border-collapse: collapse; margin: .75rem 0; } caption { text-align: lef
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #dee2e8; text-align: right; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } thead th { color: #5b6472; font-weight: 600; }
 svg { display: block; max-width: 100%; height: auto; margin: .75rem 0; }
-video, audio { max-width: 100%; } .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
+video, audio { max-width: 100%; } figure { margin: 0; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
 .note { color: #5b6472; } button { font: inherit; }
 :focus-visible { outline: 3px solid #f0a000; outline-offset: 2px; }
 """

@@ -19,6 +19,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
 from edgefoley.errors import MediaReadError, UsageError
+from edgefoley.loudness import as_channels
 from edgefoley.soundtrack import read_audio
 from edgefoley.source import open_source
 from edgefoley.timeline import SAMPLE_RATE
@@ -67,6 +68,15 @@ def read_sound(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Audio:
     if not np.isfinite(audio.samples).all():
         raise MediaReadError(f"{path} holds values that are not finite (NaN); make it again.")
     return audio
+
+
+def fitted(audio: Audio, length: int) -> Audio:
+    """Two channels (one is doubled) and ``length`` samples: cut, or silence behind."""
+    channels = as_channels(audio)
+    out = np.zeros((2, length), np.float32)
+    part = channels[:, :length]
+    out[:, : part.shape[1]] = part  # one channel goes to both
+    return Audio(out, audio.rate)
 
 
 def _files(root: Path, suffixes: Iterable[str]) -> list[Path]:

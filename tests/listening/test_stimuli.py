@@ -10,9 +10,9 @@ import pytest
 
 from edgefoley.errors import MediaReadError
 from edgefoley.listening.definition import ListeningError
-from edgefoley.listening.stimuli import anchor_of, build, fitted, leveled, low_pass, sounds_of
+from edgefoley.listening.stimuli import anchor_of, build, leveled, low_pass, sounds_of
 from edgefoley.loudness import loudness_lufs, true_peak_dbtp
-from edgefoley.sound_files import read_sound, sounds_in
+from edgefoley.sound_files import fitted, read_sound, sounds_in
 from edgefoley.soundtrack import read_audio
 from edgefoley.types import Audio
 from tests.clips import Sound, clicks, make_clip, packets

@@ -36,6 +36,7 @@ COMMANDS = {
     "calibrate": ("edgefoley.cli.calibrate", "Capture what a model's networks are fed, for quantize."),
     "quantize": ("edgefoley.cli.quantize", "Store and compute a model in fewer bits, by a recipe."),
     "sensitivity": ("edgefoley.cli.sensitivity", "Measure which layers quantising costs most; choose a mix."),
+    "evaluate": ("edgefoley.cli.evaluate", "Measure two models or two folders of sounds."),
     "listen": ("edgefoley.cli.listen", "Let people judge sounds in the browser; report what they said."),
     "doctor": ("edgefoley.cli.doctor", "Check this machine, the engines and the built-in models."),
 }

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from edgefoley.listening.definition import ANCHORS, REFERENCE, SILENCE, Definition, ListeningError
 from edgefoley.loudness import amplitude, as_channels, loudness_lufs, true_peak_dbtp
 from edgefoley.output import Track, write_video
-from edgefoley.sound_files import read_sound
+from edgefoley.sound_files import fitted, read_sound
 from edgefoley.soundtrack import moved, read_audio
 from edgefoley.source import probe
 from edgefoley.timeline import SAMPLE_RATE, Timeline
@@ -91,15 +91,6 @@ def sounds_of(definition: Definition, clip: str) -> dict[str, Audio]:
     if definition.silence and definition.method != "mushra":
         sounds[SILENCE] = Audio(np.zeros((2, length), np.float32), SAMPLE_RATE)
     return sounds
-
-
-def fitted(audio: Audio, length: int) -> Audio:
-    """Two channels (one is doubled) and ``length`` samples: cut, or silence behind."""
-    channels = as_channels(audio)
-    out = np.zeros((2, length), np.float32)
-    part = channels[:, :length]
-    out[:, : part.shape[1]] = part  # one channel goes to both
-    return Audio(out, audio.rate)
 
 
 def anchor_of(reference: Audio, anchor: str) -> Audio:

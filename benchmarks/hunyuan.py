@@ -50,7 +50,7 @@ import numpy as np
 from hunyuan_steps import CASES, SCHEDULE, run_case
 
 from edgefoley.backends.threads import default_threads
-from edgefoley.cli.machine import this_machine
+from edgefoley.machine import this_machine
 
 Row = dict[str, Any]
 REFERENCE = "torch-fp32-plain"

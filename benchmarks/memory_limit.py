@@ -37,7 +37,7 @@ from speed import render_clip
 
 from edgefoley._version import __version__
 from edgefoley.bundle import open_bundle
-from edgefoley.cli.machine import this_machine
+from edgefoley.machine import this_machine
 from edgefoley.errors import EdgeFoleyError
 from edgefoley.plan import Plan, parse_size
 

@@ -37,9 +37,9 @@ import numpy as np
 from edgefoley.backends import get_backend
 from edgefoley.backends.base import LoadOptions
 from edgefoley.bundle import Bundle, open_bundle
-from edgefoley.cli.machine import this_machine
 from edgefoley.errors import EdgeFoleyError
 from edgefoley.graphs import Graphs
+from edgefoley.machine import this_machine
 from edgefoley.media import read_clip
 from edgefoley.memory import peak_rss_mb, reset_peak_rss
 from edgefoley.metrics.audio_quality import log_mel_distance

@@ -1,13 +1,14 @@
 """What a clip costs on this machine: python benchmarks/speed.py [--model NAME|DIR] [--only CASE ...]
 
-A 10 s, 720p, 30 frames/s H.264 clip is rendered into a temporary folder. Every case then runs in a process of
-its own, several processes taken in turn, so that a busy moment of the machine does not fall on one case:
+The clip is that of `edgefoley bench` (10 s, 720p, 30 frames/s, H.264), and so is the way of measuring: each
+case in processes of its own, taken in turn, so that a busy moment of the machine does not fall on one of
+them.
 
-process     `edgefoley generate` from its start to its end: imports, opening the model, one clip, both files
-warm        the same through the Python API with an open pipeline, after one clip of warm-up; per stage
-one thread  warm, --threads 1
+process     from the start of a process to its first result: imports, opening the model, one clip, both files
+warm        the next clip in the same process; per stage
+one thread  warm, one thread
 guidance 1  warm, without the second pass of each denoising step
-sound       warm, text only, the same length
+sound       warm, text only, the same length, in the Python API
 reading     decoding and scaling alone, with and without --max-height 480, for a 720p and a 2160p clip; what
             the limit changes is the mean difference of the encoders' pictures in grey levels of 255
 install     size of a fresh environment with `pip install .` and nothing else (needs a package index)
@@ -39,22 +40,20 @@ import numpy as np
 
 from edgefoley import api, media
 from edgefoley.backends.threads import default_threads
+from edgefoley.bench import session, summary
+from edgefoley.bench.clip import PROMPT, SECONDS, study_clip
 from edgefoley.bundle import open_bundle
-from edgefoley.cli.machine import this_machine
+from edgefoley.machine import this_machine
 from edgefoley.memory import peak_rss_mb, reset_peak_rss
 from edgefoley.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
-PROMPT = "footsteps on gravel"
 RATE = 30
-WARM: dict[str, dict[str, Any]] = {
-    "warm": {},
-    "one thread": {"threads": 1},
-    "guidance 1": {"guidance_scale": 1.0},
-    "sound": {"text_only": True},
-}
+CASES_OF: dict[str, dict[str, Any]] = {
+    "warm": {}, "one thread": {"threads": 1}, "guidance 1": {"guidance_scale": 1.0},
+}  # fmt: skip
 READING = ((720, None), (720, 480), (2160, None), (2160, 480))
-CASES = ("process", *WARM, "reading", "install")
+CASES = ("process", *CASES_OF, "sound", "reading", "install")
 
 
 def render_clip(path: Path, height: int, seconds: int) -> Path:
@@ -91,22 +90,16 @@ def render_clip(path: Path, height: int, seconds: int) -> Path:
 # --- in a process of its own -------------------------------------------------------------------------------
 
 
-def warm_runs(task: dict[str, Any]) -> dict[str, Any]:
-    """One warm-up clip, then ``repeats`` timed ones; times and peaks per stage."""
-    settings = {"seed": 1, "overwrite": True}
-    if "guidance_scale" in task:
-        settings["guidance_scale"] = task["guidance_scale"]
+def sound_runs(task: dict[str, Any]) -> dict[str, Any]:
+    """One warm-up, then ``repeats`` timed sounds; times and peaks per stage."""
     runs, times = [], []
     with (
         tempfile.TemporaryDirectory() as folder,
-        Pipeline.open(task["model"], task["backend"], task.get("threads")) as pipeline,
+        Pipeline.open(task["model"], task["backend"], None) as pipeline,
     ):
         for _ in range(1 + task["repeats"]):
             start = time.perf_counter()
-            if task.get("text_only"):
-                takes = api.sound(PROMPT, task["seconds"], output=folder, model=pipeline, **settings)
-            else:
-                takes = api.generate(task["clip"], PROMPT, output=folder, model=pipeline, **settings)
+            takes = api.sound(PROMPT, task["seconds"], output=folder, model=pipeline, seed=1, overwrite=True)
             runs.append(takes[0].foley.stats)
             times.append(time.perf_counter() - start)
     names = [stage.name for stage in runs[0].stages]
@@ -141,7 +134,7 @@ def reading_run(task: dict[str, Any]) -> dict[str, Any]:
     return {"read_s": times, "peak_rss_mb": peak, "change": change}
 
 
-WORKERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"warm": warm_runs, "reading": reading_run}
+WORKERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"sound": sound_runs, "reading": reading_run}
 
 
 # --- here ---------------------------------------------------------------------------------------------------
@@ -156,18 +149,35 @@ def in_own_process(work: str, task: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def whole_process(clip: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Wall time and peak memory of the command, as a user starts it."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "edgefoley", "generate", str(clip), "-p", PROMPT, "-o", folder]
-        command += ["--model", arguments.model, "--backend", arguments.backend, "--seed", "1", "-q", "--json"]
-        start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True)
-        seconds = time.perf_counter() - start
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-    take = json.loads(done.stdout)["takes"][0]
-    return {"process_s": seconds, "peak_rss_mb": take["peak_rss_mb"], "work_s": take["seconds"]}
+def measured(names: list[str], clip: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of the cases that `edgefoley bench` measures: "process", and those of ``CASES_OF``."""
+    asked = [name for name in CASES_OF if name in names or (name == "warm" and "process" in names)]
+    if not asked:
+        return []
+    cases = [session.Case(arguments.model, arguments.backend, **CASES_OF[name]) for name in asked]
+    found = session.bench(
+        cases, session.Subject(clip, PROMPT), arguments.rounds, lambda words: print(words, file=sys.stderr)
+    )
+    rows = []
+    for name, case in zip(asked, found["cases"], strict=True):
+        figures, first = summary.summary(case), case["runs"][0]["cold"]
+        if name == "warm" and "process" in names:
+            # The first one may have waited for the disk; it is told apart, not left out.
+            rows.append({
+                "case": "process", "seconds": figures["cold_s"]["median"], "first_s": first["seconds"],
+                "peak_rss_mb": max(summary.values(case, "peak_mb")),
+            })  # fmt: skip
+        if name in names:
+            stages = figures["stages"]["warm"]
+            rows.append({
+                "case": name, "seconds": figures["warm_s"]["median"], "least_s": figures["warm_s"]["least"],
+                "cpu_s": figures["warm_cpu_s"]["least"],
+                "first_s": statistics.median(run["cold"]["run_seconds"] for run in case["runs"]),
+                "stages_s": {stage: one["seconds"] for stage, one in stages.items()},
+                "stages_mb": {stage: one["peak_mb"] for stage, one in stages.items() if "peak_mb" in one},
+                "peak_rss_mb": max(summary.values(case, "peak_mb")),
+            })  # fmt: skip
+    return rows
 
 
 def installed_size() -> dict[str, Any]:
@@ -202,7 +212,7 @@ def card(arguments: argparse.Namespace) -> dict[str, Any]:
         "bundle_mb": sum(artefact.bytes for artefact in bundle.files) / 1e6,
         "steps": bundle.defaults.steps,
         "guidance": bundle.defaults.guidance,
-        "clip": f"{arguments.seconds} s, 1280x720, {RATE} frames/s, H.264",
+        "clip": f"{SECONDS} s, 1280x720, {RATE} frames/s, H.264",
         "rounds": arguments.rounds,
         "repeats": arguments.repeats,
         "threads": default_threads(),
@@ -218,20 +228,17 @@ def card(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_cases(arguments: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every case in turn, ``rounds`` times; a list of findings per case."""
+    """The other cases in turn, ``rounds`` times; a list of findings per case."""
     found: dict[str, list[dict[str, Any]]] = {}
-    clips = {720: render_clip(folder / "720.mp4", 720, arguments.seconds)}
+    clips = {}
     if "reading" in arguments.only:
-        clips[2160] = render_clip(folder / "2160.mp4", 2160, min(5, arguments.seconds))
+        clips = {height: render_clip(folder / f"{height}.mp4", height, min(5, arguments.seconds))
+                 for height in (720, 2160)}  # fmt: skip
     base = {"model": arguments.model, "backend": arguments.backend, "repeats": arguments.repeats,
-            "seconds": arguments.seconds, "clip": str(clips[720])}  # fmt: skip
-    for number in range(arguments.rounds):
-        print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
-        if "process" in arguments.only:
-            found.setdefault("process", []).append(whole_process(clips[720], arguments))
-        for name in WARM:
-            if name in arguments.only:
-                found.setdefault(name, []).append(in_own_process("warm", base | WARM[name]))
+            "seconds": arguments.seconds}  # fmt: skip
+    for _ in range(arguments.rounds):
+        if "sound" in arguments.only:
+            found.setdefault("sound", []).append(in_own_process("sound", base))
         if "reading" in arguments.only:
             for height, limit in READING:
                 task = base | {"clip": str(clips[height]), "max_height": limit}
@@ -241,16 +248,13 @@ def run_cases(arguments: argparse.Namespace, folder: Path) -> dict[str, list[dic
     return found
 
 
-def summary(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def rows_of(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """One row per case: medians over rounds and repeats, highest peaks."""
     median, rows = statistics.median, []
     for name, runs in found.items():
         row: dict[str, Any] = {"case": name}
         first = runs[0]
-        if "process_s" in first:
-            # The first one may have waited for the disk; it is told apart, not left out.
-            row |= {"seconds": median(r["process_s"] for r in runs), "first_s": first["process_s"]}
-        elif "warm_s" in first:
+        if "warm_s" in first:
             row["seconds"] = median(t for r in runs for t in r["warm_s"])
             row["first_s"] = median(r["first_s"] for r in runs)
             row["stages_s"] = {k: median(r["stages_s"][k] for r in runs) for k in first["stages_s"]}
@@ -275,7 +279,8 @@ def show(rows: list[dict[str, Any]]) -> None:
             print(f"\ninstalled: {row['install_mb']:.0f} MB, torch {torch} (largest: {largest})")
             continue
         first = f"{row['first_s']:8.2f}" if "first_s" in row else " " * 8
-        details = [f"{n} {s:.2f} s {row['stages_mb'][n]:.0f} MB" for n, s in row.get("stages_s", {}).items()]
+        peaks = row.get("stages_mb", {})
+        details = [f"{n} {s:.2f} s {peaks.get(n, 0):.0f} MB" for n, s in row.get("stages_s", {}).items()]
         details += [f"{n} differs by {value:.2f}" for n, value in row.get("change", {}).items()]
         line = f"{row['case']:20} {row['seconds']:8.2f} {first} {row['peak_rss_mb']:8.0f}"
         print(f"{line}  {', '.join(details)}")
@@ -287,8 +292,8 @@ def main() -> None:
     )
     parser.add_argument("--model", default="nano")
     parser.add_argument("--backend", default="ort")
-    parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=5, help="timed runs per process")
+    parser.add_argument("--seconds", type=int, default=10, help="of the cases sound and reading")
+    parser.add_argument("--repeats", type=int, default=5, help="timed runs per process (sound, reading)")
     parser.add_argument("--rounds", type=int, default=3, help="processes per case")
     parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES), help="default: all")
     parser.add_argument("--json", type=Path, help="write card and rows here too")
@@ -304,7 +309,8 @@ def main() -> None:
     if about["load_average"] is not None and about["load_average"] > 0.5:
         print("Something else is running on this machine; times will be too long.", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        rows = summary(run_cases(arguments, Path(folder)))
+        rows = measured(arguments.only, study_clip(Path(folder)), arguments)
+        rows += rows_of(run_cases(arguments, Path(folder)))
     show(rows)
     result = {"card": about, "rows": rows}
     if arguments.json is not None:

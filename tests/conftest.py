@@ -24,9 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Models that were converted on this machine are no part of a test."""
+    """Models that were converted on this machine, and what runs left in the user's cache, are no part of a
+    test."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        for name in ("XDG_DATA_HOME", "LOCALAPPDATA", "XDG_CACHE_HOME"):
             patch.setenv(name, str(tmp_path_factory.mktemp("data")))
         yield
 

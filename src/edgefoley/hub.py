@@ -72,15 +72,20 @@ def models_folder() -> Path:
     return Path(base) / "edgefoley" / "models"
 
 
-def default_folder() -> Path:
-    """Where published files go unless the user says otherwise: edgefoley/hunyuan in the cache of the user."""
+def cache_folder() -> Path:
+    """Where what can be made again goes: edgefoley in the cache of the user."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         base = str(Path.home() / "Library" / "Caches")
     else:
         base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "edgefoley" / "hunyuan"
+    return Path(base) / "edgefoley"
+
+
+def default_folder() -> Path:
+    """Where published files go unless the user says otherwise: hunyuan in the ``cache_folder``."""
+    return cache_folder() / "hunyuan"
 
 
 def licences_of(files: Sequence[SourceFile]) -> list[Licence]:

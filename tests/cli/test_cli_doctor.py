@@ -13,7 +13,7 @@ from edgefoley.backends.ort import OrtBackend
 from edgefoley.backends.ov import OvBackend
 from edgefoley.backends.processor import parse_cpuinfo
 from edgefoley.cli import doctor
-from edgefoley.cli.machine import Machine
+from edgefoley.machine import Machine
 from tests.fake_bundle import make_fake_bundle
 
 

@@ -13,7 +13,7 @@ from edgefoley._version import __version__
 from edgefoley.backends import backend_names, get_backend
 from edgefoley.backends.threads import default_threads
 from edgefoley.bundle import known_bundles, open_bundle
-from edgefoley.cli.machine import Machine, this_machine
+from edgefoley.machine import Machine, this_machine
 from edgefoley.cli.report import echo_json
 from edgefoley.errors import BundleError
 

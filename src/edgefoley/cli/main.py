@@ -38,6 +38,7 @@ COMMANDS = {
     "sensitivity": ("edgefoley.cli.sensitivity", "Measure which layers quantising costs most; choose a mix."),
     "evaluate": ("edgefoley.cli.evaluate", "Measure two models or two folders of sounds."),
     "listen": ("edgefoley.cli.listen", "Let people judge sounds in the browser; report what they said."),
+    "bench": ("edgefoley.cli.bench", "Measure what models cost on this machine; compare results."),
     "doctor": ("edgefoley.cli.doctor", "Check this machine, the engines and the built-in models."),
 }
 

@@ -1,4 +1,7 @@
-"""What this computer is, for ``edgefoley doctor``: processor, its features, cores and memory."""
+"""What this computer is: processor, its features, cores and memory.
+
+Layer 3: ``edgefoley doctor``, the benchmark and the advice look here.
+"""
 
 from __future__ import annotations
 

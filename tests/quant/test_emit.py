@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +215,24 @@ def test_storage_alone_is_computed_when_the_file_is_opened(
     assert all(value > least for value in errors(tmp_path).values())
     stored = sum(record["bytes"] for record in made.layers.values())
     assert stored < share * made.float32_bytes
-    assert set(made.stored) <= {"int8", "fp16", "fp32"}
+    assert set(made.stored) <= {"int8 widened", "fp16", "fp32"}  # none is multiplied as an integer
+    assert ("int8 widened" in made.stored) == (scheme == "w8a16")
+
+
+def test_integers_that_stay_integers_are_told_from_widened_ones(tmp_path: Path) -> None:
+    rules = [
+        {"pattern": "*", "kinds": LINEAR, "scheme": "w8a8-dynamic"},
+        {"pattern": "*", "kinds": ["table"], "scheme": "w8a16"},
+    ]
+    made = apply(tmp_path, *rules)
+    check_fused(tmp_path / "made.onnx", made.expected, tmp_path)
+    numbers = dict.fromkeys(("w8a8-dynamic", "w8a16"), 0)
+    for record in made.layers.values():
+        if record["scheme"] in numbers:
+            numbers[record["scheme"]] += math.prod(record["shape"])
+    points = made.stored["int8"] - numbers["w8a8-dynamic"]  # zero points, one per output channel
+    assert numbers["w8a8-dynamic"] > 0 and 0 <= points < 0.03 * numbers["w8a8-dynamic"]
+    assert made.stored["int8 widened"] == numbers["w8a16"] > 0
 
 
 def test_a_weight_that_would_be_widened_at_every_run_is_found(tmp_path: Path) -> None:

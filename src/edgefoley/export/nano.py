@@ -194,6 +194,14 @@ def build(
     return components, errors
 
 
+def weight_digests(runs: Path, folder: Path, sync_taken: bool) -> dict[str, str]:
+    """File name -> sha256 of every file of weights that the bundle in ``folder`` is made of."""
+    used = ("codec", "text", "transformer", *(() if sync_taken else ("sync",)))
+    paths = [*(runs / name / f"{name}.safetensors" for name in used), find_checkpoint()]
+    paths += [folder / "sync.onnx"] if sync_taken else []
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -226,11 +234,7 @@ def main() -> None:
         components["sync"] = take_component(args.sync_from, "sync", fresh)
     write_class_table(trained, args.runs / "text" / "tokenizer.json", fresh / "classes.json")
     write_credits(credits_of_folders(args.data), fresh / "CREDITS.tsv")
-    used = ("codec", "text", "transformer", *(() if args.sync_from else ("sync",)))
-    weights = [*(args.runs / name / f"{name}.safetensors" for name in used), find_checkpoint()]
-    if args.sync_from is not None:
-        weights.append(fresh / "sync.onnx")
-    source = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in weights}
+    source = weight_digests(args.runs, fresh, args.sync_from is not None)
     manifest = {
         "name": "nano",
         "version": __version__,

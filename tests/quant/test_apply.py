@@ -199,7 +199,7 @@ def test_the_manifest_says_what_was_done(small: Path, samples: CalibrationSet, t
 def test_applying_the_record_again_gives_the_same_bytes(
     small: Path, samples: CalibrationSet, tmp_path: Path
 ) -> None:
-    rule = {**STATIC, "smoothing": 0.5, "bias_correction": True, "activation_range": "mse"}
+    rule = {**STATIC, "smoothing": 0.5, "bias_correction": True, "activation_range": "mse", "bins": 2}
     first = quantize(open_bundle(small), recipe(rule, rest="fp16"), samples, tmp_path / "first")
     recorded = Recipe.from_json(first.manifest["quantization"]["recipe"])
     quantize(open_bundle(small), recorded, open_set(samples.folder, open_bundle(small)), tmp_path / "second")
@@ -247,6 +247,19 @@ def test_wrong_requests_leave_nothing(small: Path, samples: CalibrationSet, tmp_
     with pytest.raises(OutputError, match="cannot be made"):
         quantize(bundle, recipe(), None, tmp_path / "missing" / "out")
     assert names_in(tmp_path) == ["there"]
+
+
+def test_bins_need_a_part_that_knows_the_noise_level(
+    small: Path, samples: CalibrationSet, chained: Path, chain_samples: CalibrationSet, tmp_path: Path
+) -> None:
+    binned = recipe({**STATIC, "bins": 2})
+    made = quantize(open_bundle(small), binned, samples, tmp_path / "out")
+    layer = made.manifest["quantization"]["components"]["denoiser"]["layers"]["net.fc1"]
+    assert layer["bins"] == [[1.0, 0.5], [0.25]] and len(layer["activations"]["rows"]["scale"]) == 2
+    assert sqnr_db(sound(small), sound(tmp_path / "out")) > 15
+    with pytest.raises(QuantError, match=r"denoiser\.01: bins need an input that tells the noise level"):
+        quantize(open_bundle(chained), binned, chain_samples, tmp_path / "no")
+    assert names_in(tmp_path) == ["out"]
 
 
 def test_narrow_storage_is_read_as_float32(small: Path, chained: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefoley.quant import technique
+from edgefoley.quant.bins import BinObserver, TimeBins, time_bins
 from edgefoley.quant.emit import Emitter, Stored, pack_blocks, span_of, weight_grid
 from edgefoley.quant.fused import Expected
 from edgefoley.quant.network import Layer, Network
@@ -25,12 +27,14 @@ SMALL: Final = 256  # numbers up to which a constant stays in float32: a Cast ta
 
 @dataclass
 class Work:
-    """A layer on its way. ``record``: what the manifest says of it; ``spelled``: see ``Emitter.static``."""
+    """A layer on its way. ``record``: what the manifest says of it; ``spelled``: see ``Emitter.static``;
+    ``bins``: those that its input's ranges have."""
 
     layer: Layer
     scheme: Scheme
     record: dict[str, Any]
     spelled: bool = False
+    bins: TimeBins | None = None
 
 
 @dataclass
@@ -63,6 +67,7 @@ def quantise(network: Network, recipe: Recipe, runs: Runs, work: Path) -> Made:
             f"{needy[0].layer.name}: {needy[0].scheme.scheme} needs captured inputs of "
             f"{network.component!r}; give a calibration set that has some."
         )
+    _divide_levels(network, items, runs)
     _smooth(network, items, runs, work)
     observers = _observers(network, items)
     rows = [item.layer.source for item in items if item.layer.kind == "matmul" and _has_rows(item.scheme)]
@@ -71,8 +76,9 @@ def quantise(network: Network, recipe: Recipe, runs: Runs, work: Path) -> Made:
         observers={name: list(each.values()) for name, each in observers.items()},
         rows=dict.fromkeys(rows) if runs else (),
     )  # fmt: skip
+    levels = [sample.sigma for sample, _ in runs]
     for item in items:
-        _simulate(network, item, seen, _grids(item.scheme, observers))
+        _simulate(network, item, seen, observers, levels)
     for item in items:
         item.spelled = item.layer.kind == "matmul" and must_be_spelled(
             network, item.layer, seen.ranks.get(item.layer.source, 3)
@@ -95,6 +101,23 @@ def _as_matrix(scheme: Scheme) -> bool:
 def _has_rows(scheme: Scheme) -> bool:
     """Whether a layer's output can be simulated from rows of its input: where it is a plain MatMul then."""
     return scheme.scheme in COMPUTED or scheme.scheme in ("w8a16", "w4a16")
+
+
+def _divide_levels(network: Network, items: Sequence[Work], runs: Runs) -> None:
+    """Find the bins that layers ask for."""
+    found: dict[int, TimeBins] = {}
+    for item in items:
+        if not item.scheme.binned:
+            continue
+        if item.layer.kind != "matmul":
+            raise QuantError(
+                f"{item.layer.name}: bins are for products with a weight, not {item.layer.kind}."
+            )
+        count = item.scheme.bins
+        if count not in found:
+            found[count] = time_bins(network, runs, count)
+        item.bins = found[count]
+        item.record["bins"] = [list(levels) for levels in item.bins.levels]
 
 
 def _smooth(network: Network, items: Sequence[Work], runs: Runs, work: Path) -> None:
@@ -120,24 +143,27 @@ def _smooth(network: Network, items: Sequence[Work], runs: Runs, work: Path) -> 
 
 
 Key = tuple[Any, ...]
+Observers = Mapping[str, Mapping[Key, Observer | BinObserver]]
 
 
 def _key(scheme: Scheme) -> Key:
     return (
         scheme.activation_range, scheme.activation_type, scheme.activation_symmetric, scheme.percentile,
+        scheme.bins,
     )  # fmt: skip
 
 
-def _observers(network: Network, items: Sequence[Work]) -> dict[str, dict[Key, Observer]]:
+def _observers(network: Network, items: Sequence[Work]) -> Observers:
     """One observer for every tensor and way of finding its range."""
-    found: dict[str, dict[Key, Observer]] = {}
+    found: dict[str, dict[Key, Observer | BinObserver]] = {}
     for item in items:
         if not item.scheme.static:
             continue
-        method, kind, symmetric, percentile = key = _key(item.scheme)
+        method, kind, symmetric, percentile, _ = key = _key(item.scheme)
+        make = partial(Observer, method, kind=kind, symmetric=symmetric, percentile=percentile)
         for tensor in _tensors(network, item):
-            observer = Observer(method, kind=kind, symmetric=symmetric, percentile=percentile)
-            found.setdefault(tensor, {}).setdefault(key, observer)
+            if key not in found.setdefault(tensor, {}):
+                found[tensor][key] = make() if item.bins is None else BinObserver(item.bins, make)
     return found
 
 
@@ -150,14 +176,25 @@ def _tensors(network: Network, item: Work) -> list[str]:
     return [*inputs, layer.output] if whole else inputs
 
 
-def _grids(scheme: Scheme, observers: Mapping[str, Mapping[Key, Observer]]) -> dict[str, Grid]:
-    key = _key(scheme)
+def _grids(scheme: Scheme, observers: Observers) -> dict[str, Grid]:
+    """Tensor -> grid, of those that have one for all noise levels."""
     if not scheme.static:
         return {}
-    return {name: each[key].grid() for name, each in observers.items() if key in each}
+    found = {name: each.get(_key(scheme)) for name, each in observers.items()}
+    return {name: each.grid() for name, each in found.items() if isinstance(each, Observer)}
 
 
-def _simulate(network: Network, item: Work, seen: Watch, grids: Mapping[str, Grid]) -> None:
+def _grids_by_level(item: Work, observers: Observers, levels: Sequence[float | None]) -> list[Grid]:
+    """The grid of a static layer's input in every run."""
+    observer = observers[item.layer.source][_key(item.scheme)]
+    if isinstance(observer, Observer):
+        return [observer.grid()] * len(levels)
+    return [observer.grid().at(observer.bins.of(level)) for level in levels]
+
+
+def _simulate(
+    network: Network, item: Work, seen: Watch, observers: Observers, levels: Sequence[float | None]
+) -> None:
     """What rounding does to a matrix layer's output, in numbers; and its bias correction."""
     layer, scheme = item.layer, item.scheme
     if layer.kind != "matmul" or not _has_rows(scheme) or not seen.rows.get(layer.source):
@@ -168,16 +205,18 @@ def _simulate(network: Network, item: Work, seen: Watch, grids: Mapping[str, Gri
         weight = weight.T if turned else weight
     rounded = _rounded_weight(weight, layer, scheme)
     exact, made = [], []
-    for rows, low, high in seen.rows[layer.source]:
+    inputs = _grids_by_level(item, observers, levels) if scheme.static else []
+    output = _grids(scheme, observers).get(layer.output)
+    for number, (rows, low, high) in enumerate(seen.rows[layer.source]):
         exact.append(rows @ weight)
         fed = rows
         if scheme.static:
-            fed = grids[layer.source].rounded(rows)
+            fed = inputs[number].rounded(rows)
         elif scheme.scheme == "w8a8-dynamic":
             fed = make_grid(span_of(low, high), "uint8", symmetric=False).rounded(rows)
         value = fed @ rounded
-        if scheme.static and scheme.format == "qoperator":
-            value = grids[layer.output].rounded(value)
+        if output is not None and scheme.format == "qoperator":
+            value = output.rounded(value)
         made.append(value)
     wanted, found = np.concatenate(exact), np.concatenate(made)
     if scheme.bias_correction and scheme.scheme in COMPUTED:
@@ -195,9 +234,7 @@ def _rounded_weight(weight: Float, layer: Layer, scheme: Scheme) -> Float:
     return weight_grid(weight, 1, scheme, layer.name).rounded(weight)
 
 
-def _emit(
-    network: Network, items: Sequence[Work], observers: Mapping[str, Mapping[Key, Observer]]
-) -> Expected:
+def _emit(network: Network, items: Sequence[Work], observers: Observers) -> Expected:
     """Replace every layer; returns how many products of each sort the file is meant to have."""
     emitter, done = Emitter(network), dict[str, Stored | int]()
     integer = blocks = 0
@@ -210,7 +247,7 @@ def _emit(
             new = technique.correct_bias(network, layer, shift)
             if old in grids:
                 grids[new] = grids[old]
-        _ranges(item, grids, network)
+        _ranges(item, grids, network, observers)
         if layer.kind == "product":
             emitter.product(layer, scheme, grids)
             integer += 1
@@ -218,17 +255,20 @@ def _emit(
         weight = network.weights.get(layer.weight)
         stored = done.get(layer.weight)
         if stored is None or _as_matrix(scheme) or (layer.kind == "conv" and scheme.static):
-            stored = done[layer.weight] = _emit_one(emitter, item, grids)
+            stored = done[layer.weight] = _emit_one(emitter, item, grids, observers)
         integer += scheme.scheme in COMPUTED
         blocks += scheme.scheme not in COMPUTED and _as_matrix(scheme)
         _account(item, stored, weight)
     return Expected(integer, blocks)
 
 
-def _emit_one(emitter: Emitter, item: Work, grids: Mapping[str, Grid]) -> Stored | int:
+def _emit_one(emitter: Emitter, item: Work, grids: Mapping[str, Grid], observers: Observers) -> Stored | int:
     """Bytes where nothing but the storage changes."""
     network, layer, scheme = emitter.network, item.layer, item.scheme
     if scheme.static:
+        observer = observers.get(layer.source, {}).get(_key(scheme))
+        if isinstance(observer, BinObserver):
+            return emitter.binned(layer, scheme, observer.grid(), observer.bins)
         if layer.kind == "conv":
             return emitter.convolution(layer, scheme, grids)
         return emitter.static(layer, scheme, grids, item.spelled)
@@ -261,16 +301,21 @@ def _account(item: Work, stored: Stored | int, weight: Float | None) -> None:
         record["weight"]["sqnr_db"] = _figure(sqnr_db(weight, stored.rounded))
 
 
-def _ranges(item: Work, grids: Mapping[str, Grid], network: Network) -> None:
-    if item.scheme.static:
-        item.record["activations"] = {
-            name: {
-                "scale": float(grids[name].scale[0]),
-                "zero_point": int(grids[name].zero_point[0]),
-                "type": grids[name].kind,
-            }
-            for name in _tensors(network, item)
-        }
+def _ranges(item: Work, grids: Mapping[str, Grid], network: Network, observers: Observers) -> None:
+    """What the manifest says of ranges; with bins a scale for each."""
+    if not item.scheme.static:
+        return
+    item.record["activations"] = noted = {}
+    for name in _tensors(network, item):
+        observer = observers.get(name, {}).get(_key(item.scheme))
+        if isinstance(observer, BinObserver):
+            grid, scale = observer.grid().unit, [float(s) for s in observer.grid().scales]
+            noted[name] = {"scale": scale, "zero_point": int(grid.zero_point[0]), "type": grid.kind}
+        else:
+            grid = grids[name]
+            noted[name] = {
+                "scale": float(grid.scale[0]), "zero_point": int(grid.zero_point[0]), "type": grid.kind,
+            }  # fmt: skip
 
 
 def _store_rest(network: Network) -> None:
@@ -284,13 +329,19 @@ def _store_rest(network: Network) -> None:
 
 
 def _stored(network: Network) -> dict[str, int]:
-    """Type -> numbers stored in it, as ``plan`` counts them."""
-    read = {name for node in network.nodes for name in node.input}
+    """Type -> numbers stored in it, as ``plan`` counts them: "int8" for those that are multiplied as they
+    are, "int8 widened" for those that become float32 when the file is opened."""
+    readers: dict[str, set[str]] = {}
+    for node in network.nodes:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
     names = {"float32": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
     counts: dict[str, int] = {}
     for name, values in network.weights.items():
-        if name in read and values.dtype.name in names:
+        if name in readers and values.dtype.name in names:
             kind = names[values.dtype.name]
+            if kind == "int8" and "Cast" in readers[name]:
+                kind = "int8 widened"
             counts[kind] = counts.get(kind, 0) + values.size
     return counts
 

@@ -3,6 +3,7 @@
     w8a8-static qdq        QuantizeLinear -> DequantizeLinear -> MatMul(DequantizeLinear(int8)), the output in
                            float: engines fuse it to one integer product. A convolution has a quantised output
                            too, or it would not be fused; a Relu or Clip that its grid makes idle is left out
+                           With bins of noise levels a factor before and one behind, see ``bins``
     w8a8-static qoperator  QuantizeLinear -> QLinearMatMul or QLinearConv -> DequantizeLinear
     w8a8-dynamic           DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul
     w8a16 fold             Cast -> Mul on the weight alone, which engines compute when they open the file
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgefoley.quant.bins import BinGrid, TimeBins
 from edgefoley.quant.network import Layer, Network
 from edgefoley.quant.nodes import make_node
 from edgefoley.quant.observe import Grid, Observer, QuantError, Range
@@ -60,6 +62,8 @@ class Emitter:
     def __init__(self, network: Network) -> None:
         self.network = network
         self._quantised: dict[tuple[str, bytes], Names] = {}
+        self._bins: dict[int, str] = {}
+        self._divided: dict[tuple[str, bytes], tuple[str, str]] = {}
 
     def static(
         self, layer: Layer, scheme: Scheme, grids: Mapping[str, Grid], spelled: bool = False
@@ -89,6 +93,37 @@ class Emitter:
             make_node("Cast", [f"{tag}.sum"], [f"{tag}.float"], f"{tag}.cast", to=1),
             make_node("Mul", [f"{tag}.float", f"{tag}.scale"], [tag], f"{tag}.rescale"),
         ]
+
+    def binned(self, layer: Layer, scheme: Scheme, grid: BinGrid, bins: TimeBins) -> Stored:
+        """A MatMul whose input has a scale for each bin of noise levels."""
+        nodes: list[Any] = []
+        stored, w = self._int8(layer, scheme, axis=1)
+        divided, scale = self._divide(layer.source, grid, bins, nodes)
+        x = self._quantise(divided, self._own(divided, {divided: grid.unit}, scheme), nodes)
+        tag = layer.output
+        a = self._dequantise(x, f"{tag}.x", nodes)
+        b = self._dequantise(w, f"{tag}.w", nodes, axis=1)
+        nodes.append(make_node("MatMul", [a, b], [f"{tag}.steps"], layer.node.name))
+        nodes.append(make_node("Mul", [f"{tag}.steps", scale], [tag], f"{tag}.rescale"))
+        self.network.replace({id(layer.node): nodes})
+        return stored
+
+    def _divide(self, tensor: str, grid: BinGrid, bins: TimeBins, nodes: list[Any]) -> tuple[str, str]:
+        """A tensor over the scale of the run's bin, and that scale (1,)."""
+        key, weights = (tensor, grid.scales.tobytes()), self.network.weights
+        if bins.count not in self._bins:
+            self._bins[bins.count] = f"{bins.source}.bin{bins.count}"
+            nodes += bins.nodes(self.network, self._bins[bins.count])
+        if key not in self._divided:
+            made = f"{tensor}.bins{sum(name == tensor for name, _ in self._divided)}"
+            for name, table in (("scale", grid.scales), ("inverse", (1 / grid.scales).astype(np.float32))):
+                weights[f"{made}.{name}s"] = table
+                self.network.fixed.add(f"{made}.{name}s")
+                inputs = [f"{made}.{name}s", self._bins[bins.count]]
+                nodes.append(make_node("Gather", inputs, [f"{made}.{name}"], f"{made}.find_{name}"))
+            nodes.append(make_node("Mul", [tensor, f"{made}.inverse"], [made], f"{made}.divide"))
+            self._divided[key] = made, f"{made}.scale"
+        return self._divided[key]
 
     def product(self, layer: Layer, scheme: Scheme, grids: Mapping[str, Grid]) -> None:
         """A product of two inputs."""

@@ -171,6 +171,10 @@ class Observer:
         self._histogram: _Histogram | None = None
         self._found: tuple[int, Range] | None = None
 
+    def at(self, level: float | None) -> Observer:
+        """The observer of a noise level: one for all (``bins.BinObserver`` has several)."""
+        return self
+
     def update(self, x: npt.NDArray[np.floating], name: str = "values") -> None:
         """See an array. ``name`` is for the message: QuantError when it is empty, or holds NaN or infinity,
         or has another number of channels (per token: of tokens) than the arrays before."""

@@ -53,6 +53,7 @@ SCHEMES: Final[Mapping[str, frozenset[str]]] = {
     "fp16": frozenset({"matmul", "conv1d", "conv", "table"}),
     "fp32": frozenset({"matmul", "conv1d", "conv", "table"}),
 }
+MOST_BINS: Final = 16
 KINDS: Final = ("matmul", "conv1d", "conv", "table", "product")
 COMPUTED: Final = ("w8a8-static", "w8a8-dynamic")  # schemes whose products are of integers
 _CHOICES: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -84,7 +85,8 @@ class Scheme:
     whose kernels add pairs of products in 16 bits.
 
     Techniques: ``smoothing`` 0 (off) to 1, how much of the channels' differences in activations moves into
-    the weights; ``bias_correction``: the mean error of each output channel is taken off.
+    the weights; ``bias_correction``: the mean error of each output channel is taken off; ``bins`` of noise
+    levels that have a static range each (``bins``; 1: one range for all), for products with a weight, in qdq.
     """
 
     scheme: str = "fp32"
@@ -102,6 +104,7 @@ class Scheme:
     reduce_range: bool = False
     smoothing: float = 0.0
     bias_correction: bool = False
+    bins: int = 1
 
     def __post_init__(self) -> None:
         for key, known in _CHOICES.items():
@@ -118,6 +121,10 @@ class Scheme:
                 raise QuantError(f"{item.name} must be {kind.__name__}, not {value!r}.")
         if not 50 < self.percentile <= 100 or not 0 <= self.smoothing <= 1:
             raise QuantError("percentile is above 50 and up to 100, smoothing from 0 to 1.")
+        if not 1 <= self.bins <= MOST_BINS:
+            raise QuantError(f"bins is from 1 to {MOST_BINS}, not {self.bins}.")
+        if self.binned and self.format != "qdq":
+            raise QuantError("bins: a qoperator's output has a range too, which has none; use format qdq.")
         if self.activation_granularity == "per_token" and self.scheme in COMPUTED:
             raise QuantError(
                 "activations per token: ONNX Runtime has no kernel with a scale per token; use per_tensor."
@@ -131,6 +138,11 @@ class Scheme:
     def static(self) -> bool:
         """Whether ranges of activations come from calibration."""
         return self.scheme == "w8a8-static"
+
+    @property
+    def binned(self) -> bool:
+        """Whether ranges of activations follow the noise level."""
+        return self.static and self.bins > 1
 
     @property
     def needs_samples(self) -> bool:
@@ -237,12 +249,13 @@ def _rule(entry: dict[str, Any]) -> Rule:
     pattern, optional = str(entry.pop("pattern")), bool(entry.pop("optional", False))
     kinds = entry.pop("kinds", None)
     scheme = _scheme(entry)
-    possible = SCHEMES[scheme.scheme]
+    possible = SCHEMES[scheme.scheme] - ({"conv", "product"} if scheme.binned else set())
     if kinds is None:
         return Rule(pattern, scheme, tuple(k for k in KINDS if k in possible - {"product"}), optional)
     if unknown := [kind for kind in kinds if kind not in possible]:
         raise QuantError(
-            f"{pattern!r}: {scheme.scheme} is not to be had for {', '.join(map(str, unknown))}; "
+            f"{pattern!r}: {scheme.scheme}{' with bins' * scheme.binned} is not to be had for "
+            f"{', '.join(map(str, unknown))}; "
             f"it is for {', '.join(k for k in KINDS if k in possible)}."
         )
     return Rule(pattern, scheme, tuple(kinds), optional)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,12 @@ Float = npt.NDArray[np.float32]
 Runs = Sequence[tuple[Sample, Arrays]]
 ROWS: Final = 64  # of a tensor that a run keeps, evenly spread
 KEPT: Final = 512  # of a tensor in all
+
+
+class Observes(Protocol):
+    """What a tensor is shown to: an ``Observer``, or one for each bin of noise levels."""
+
+    def at(self, level: float | None) -> Observer: ...
 
 
 @dataclass
@@ -38,7 +44,7 @@ def watch(
     runs: Runs,
     work: Path,
     *,
-    observers: Mapping[str, Collection[Observer]] | None = None,
+    observers: Mapping[str, Collection[Observes]] | None = None,
     rows: Collection[str] = (),
     peaks: Collection[str] = (),
 ) -> Watch:
@@ -71,14 +77,14 @@ def watch(
 
 def _see(
     found: Watch, name: str, value: Float, where: str, sigma: float | None,
-    observers: Collection[Observer], limit: int,
+    observers: Collection[Observes], limit: int,
 ) -> None:  # fmt: skip
     if value.size == 0:
         raise QuantError(f"{where} is empty.")
     if not np.isfinite(value).all():
         raise QuantError(f"{where} holds NaN or infinity.")
     for observer in observers:
-        observer.update(value, where)
+        observer.at(sigma).update(value, where)
     found.ranks[name] = value.ndim
     flat = value.reshape(-1, value.shape[-1])
     if name in found.rows:

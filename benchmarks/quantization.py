@@ -11,9 +11,9 @@ seconds       of one forward of the denoiser for 10 s of sound, on one thread: a
               process, and the least counts, as wall and as processor time (which others disturb less)
 clip          seconds and peak memory of a whole clip of 10 s, warm, in a process of its own
 
-A recipe that is refused is listed with the reason. A second table (``--techniques``) changes one switch of
-int8's denoiser layers at a time: SQNR only, of the denoiser alone. Prints a card, a table, and one last line
-of JSON.
+A recipe that is refused is listed with the reason. A second table (``--techniques``, some rows of it:
+``--choices``) changes one switch of int8's denoiser layers at a time: SQNR only, of the denoiser alone.
+Prints a card, a table, and one last line of JSON.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ from edgefoley.quant.watch import open_session
 RATE, SIZE = 25, 112  # pixels: what the school is rendered at
 REFERENCE = "fp32"
 PLAIN = {"smoothing": 0.0, "bias_correction": False}
+SYMMETRIC = {"activation_type": "int8", "activation_symmetric": True}
 TECHNIQUES: dict[str, dict[str, Any]] = {
     "int8 as it is": {},
     "no bias correction": {"bias_correction": False},
@@ -68,10 +69,18 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "range: percentile 99.99": {"activation_range": "percentile"},
     "range: squared error": {"activation_range": "mse"},
     "range: entropy": {"activation_range": "entropy"},
-    "symmetric int8 activations": {"activation_type": "int8", "activation_symmetric": True},
+    "range: 2 bins of noise levels": {"bins": 2},
+    "range: 3 bins": {"bins": 3},
+    "range: 5 bins": {"bins": 5},
+    "symmetric int8 activations": SYMMETRIC,
+    "symmetric, 5 bins": {**SYMMETRIC, "bins": 5},
+    "no smoothing, 5 bins": {**PLAIN, "bins": 5},
+    "rotation": {"rotation": True},
+    "no smoothing, rotation": {**PLAIN, "rotation": True},
     "qoperator": {"format": "qoperator"},
     "dynamic": {"scheme": "w8a8-dynamic"},
     "dynamic, no smoothing": {"scheme": "w8a8-dynamic", **PLAIN},
+    "dynamic, rotation": {"scheme": "w8a8-dynamic", "rotation": True},
 }
 # Recipes that differ by name alone are measured once.
 SAME = {"x86-avx2": "int8", "cortex-a72": "cortex-a76"}
@@ -243,17 +252,20 @@ def measure(
 
 
 def techniques(
-    bundle: Bundle, samples: CalibrationSet, test: CalibrationSet, work: Path
+    bundle: Bundle, samples: CalibrationSet, test: CalibrationSet, work: Path, choices: list[str]
 ) -> list[dict[str, Any]]:
     """SQNR on the other scenes with one switch of int8's denoiser layers changed."""
     path, base = bundle.artefact("denoiser", "ort"), load_recipe("int8").to_json()
     runs, others = list(samples.feeds("denoiser")), [feeds for _, feeds in test.feeds("denoiser")]
-    session = open_session(path)
+    plain = Network.read("denoiser", path).write(work / "plain.onnx", apart=False)[0]
+    session = open_session(plain)  # not the bundle's own file, which may multiply integers
+    plain.unlink()
     names = [value.name for value in session.get_inputs()]
     given = [{name: feeds[name] for name in names} for feeds in others]
     exact = [session.run(["velocity"], feeds)[0] for feeds in given]
     rows = []
-    for name, change in TECHNIQUES.items():
+    for name in choices:
+        change = TECHNIQUES[name]
         layers = [
             {**rule, **change} if rule["scheme"] == "w8a8-static" else rule
             for rule in base["layers"] if rule["pattern"].startswith("denoiser")
@@ -298,6 +310,7 @@ def card(bundle: Bundle, arguments: Any, samples: CalibrationSet) -> dict[str, A
         "source": bundle.manifest.get("source", {}).get("sha256", "")[:16],
         "calibration": samples.identity[:16],
         "seconds": arguments.seconds,
+        "calibrated_on": [float(Fraction(clip["seconds"])) for clip in samples.record["clips"]],
         "takes": arguments.seeds * len(MEASURING),
         "threads": 1,
         "processor": machine.processor,
@@ -312,13 +325,17 @@ def run(arguments: Any, work: Path) -> dict[str, Any]:
     bundle = open_bundle(arguments.model)
     clips = arguments.clips or render(work / "calibrating", CALIBRATING, arguments.seconds)
     others = arguments.test_clips or render(work / "measuring", MEASURING, arguments.seconds)
-    samples = captured(bundle, clips, work / "set", 0, arguments.seconds)
+    if arguments.calibration:
+        samples = open_set(arguments.calibration, bundle)
+    else:
+        samples = captured(bundle, clips, work / "set", 0, arguments.seconds)
     test = captured(bundle, others, work / "test-set", 50, arguments.seconds)
     about = card(bundle, arguments, samples)
     for key, value in about.items():
         print(f"{key:14} {value}")
     if arguments.techniques:
-        return {"card": about, "techniques": techniques(bundle, samples, test, work)}
+        rows = techniques(bundle, samples, test, work, arguments.choices)
+        return {arguments.table: {"card": about, "rows": rows}}
     names = [n for n in dict.fromkeys([REFERENCE, *arguments.recipes]) if n not in SAME]
     bundles, refused = made_bundles(bundle, names, samples, work)
     rows = measure(bundles, test, others, arguments, work)
@@ -333,12 +350,16 @@ def main() -> None:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--recipes", nargs="*", default=known_recipes(), help="default: all packaged ones")
     parser.add_argument("--clips", type=Path, help="folder of videos to calibrate with")
+    parser.add_argument("--calibration", type=Path, metavar="SET", help="calibrate with this set instead")
     parser.add_argument("--test-clips", type=Path, help="folder of other videos, named by their prompts")
     parser.add_argument("--seconds", type=int, default=5, help="of each clip")
     parser.add_argument("--seeds", type=int, default=2, help="takes per clip whose sound is compared")
     parser.add_argument("--rounds", type=int, default=15, help="forwards per recipe, in turn")
     parser.add_argument("--repeats", type=int, default=2, help="warm clips per recipe")
     parser.add_argument("--techniques", action="store_true", help="the second table instead")
+    parser.add_argument("--choices", nargs="*", choices=TECHNIQUES, default=list(TECHNIQUES), metavar="NAME",
+                        help="rows of the second table; default: all")  # fmt: skip
+    parser.add_argument("--table", default="techniques", help="the second table's name in the JSON file")
     parser.add_argument("--work", type=Path, help="keep clips, sets and bundles here, and use what is there")
     parser.add_argument("--json", type=Path, help="write card and rows here too")
     parser.add_argument("--work-clip", type=json.loads, help=argparse.SUPPRESS)

@@ -11,7 +11,11 @@ onnx = pytest.importorskip("onnx", reason="graphs are rewritten with onnx (extra
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from edgefoley.bundle import open_bundle  # noqa: E402
+from edgefoley.quant.calibrate import Sample  # noqa: E402
+from edgefoley.quant.component import quantise  # noqa: E402
 from edgefoley.quant.network import Network  # noqa: E402
+from edgefoley.quant.observe import sqnr_db  # noqa: E402
+from edgefoley.quant.recipe import Recipe  # noqa: E402
 
 DYNAMIC = """<ir_version: 9, opset_import: ["": 20]> g (float[T,8] x) => (float[T,4] y, float[T,4] z) {
     q, s, p = DynamicQuantizeLinear(x)
@@ -62,3 +66,39 @@ def test_the_packaged_denoiser_has_no_integers_left() -> None:
     network = Network.read("denoiser", open_bundle("nano").artefact("denoiser", "ort"))
     assert not [n.op_type for n in network.nodes if "Integer" in n.op_type or "Quantize" in n.op_type]
     assert len([layer for layer in network.layers() if layer.kind == "matmul"]) >= 39
+
+
+def test_factors_of_smoothing_go_back_into_weights(tmp_path: Path) -> None:
+    """What a recipe with smoothing made is read as the layers it was made of, under their names."""
+    rng = np.random.default_rng(0)
+    text = """<ir_version: 9, opset_import: ["": 20]> g (float[n,8] x) => (float[n,4] y) {
+        i = MatMul(x, w)  a = Add(i, b)  r = Relu(a)  y = MatMul(r, v)
+    }"""
+    model = onnx.parser.parse_model(text)
+    arrays = {"w": (8, 6), "b": (6,), "v": (6, 4)}
+    names = {"w": "net.fc1.weight", "b": "net.fc1.bias", "v": "net.fc2.weight"}
+    for name, shape in arrays.items():
+        values = rng.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, names[name]))
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = names.get(name, name)
+    onnx.save(model, str(tmp_path / "g.onnx"))
+    x = rng.standard_normal((20, 8)).astype(np.float32) * np.array([50, *[1] * 7], np.float32)
+    rule = {"pattern": "g/*", "scheme": "w8a8-dynamic", "smoothing": 0.5, "reduce_range": True}
+    recipe = Recipe.from_json({"name": "t", "version": 1, "about": "", "layers": [rule]})
+    made = quantise(
+        Network.read("g", tmp_path / "g.onnx"), recipe, [(Sample("", "", 0, None, ""), {"x": x})], tmp_path
+    )
+    kinds = [node.op_type for node in made.network.nodes]
+    assert kinds.count("MatMulInteger") == 2 and "x.smooth0.factors" in made.network.weights
+    made.network.write(tmp_path / "made.onnx", apart=False)
+    back = Network.read("g", tmp_path / "made.onnx")
+    assert [node.op_type for node in back.nodes] == ["MatMul", "Add", "Relu", "MatMul"]
+    assert [layer.name for layer in back.layers()] == ["g/net.fc1", "g/net.fc2"]
+    back.write(tmp_path / "back.onnx", apart=False)
+    exact, again = (
+        onnxruntime.InferenceSession(str(tmp_path / name)).run(None, {"x": x})[0]
+        for name in ("g.onnx", "back.onnx")
+    )
+    assert 25 < sqnr_db(exact, again) < 60, "weights were rounded once"

@@ -19,9 +19,11 @@ from edgefoley.quant.network import Layer, Network
 from edgefoley.quant.observe import Grid, Observer, QuantError, make_grid, sqnr_db
 from edgefoley.quant.recipe import COMPUTED, Recipe, Scheme
 from edgefoley.quant.rewrite import as_product, must_be_spelled, output_of
-from edgefoley.quant.watch import Runs, Watch, watch
+from edgefoley.quant.rotation import pairs_of, rotate
+from edgefoley.quant.watch import Runs, Watch, values_of, watch
 
 Float = npt.NDArray[np.float32]
+SAME: Final = 80.0  # dB by which two orders of additions agree at least
 SMALL: Final = 256  # numbers up to which a constant stays in float32: a Cast takes more room than it saves
 
 
@@ -67,6 +69,7 @@ def quantise(network: Network, recipe: Recipe, runs: Runs, work: Path) -> Made:
             f"{needy[0].layer.name}: {needy[0].scheme.scheme} needs captured inputs of "
             f"{network.component!r}; give a calibration set that has some."
         )
+    _rotate(network, items, runs, work)
     _divide_levels(network, items, runs)
     _smooth(network, items, runs, work)
     observers = _observers(network, items)
@@ -101,6 +104,25 @@ def _as_matrix(scheme: Scheme) -> bool:
 def _has_rows(scheme: Scheme) -> bool:
     """Whether a layer's output can be simulated from rows of its input: where it is a plain MatMul then."""
     return scheme.scheme in COMPUTED or scheme.scheme in ("w8a16", "w4a16")
+
+
+def _rotate(network: Network, items: Sequence[Work], runs: Runs, work: Path) -> None:
+    """Rotate the values of attentions before layers that ask for it, and see that nothing else changes."""
+    asked = [item for item in items if item.scheme.rotation and item.scheme.scheme in COMPUTED]
+    wanted = [item.layer for item in asked if item.layer.kind == "matmul"]
+    pairs = pairs_of(network, wanted, runs, work) if wanted else []
+    if not pairs:
+        return
+    before = values_of(network, runs[0][1], work, network.outputs)
+    for pair in pairs:
+        size = rotate(network, pair)
+        for item in items:
+            if any(item.layer.node is layer.node for layer in pair.targets):
+                item.record["rotation"] = {"size": size, "values": [layer.name for layer in pair.sources]}
+    after = values_of(network, runs[0][1], work, network.outputs)
+    for name, values in before.items():
+        if values.dtype == np.float32 and sqnr_db(values, after[name]) < SAME:
+            raise QuantError(f"{network.component}: rotation changes {name}; leave it out for this network.")
 
 
 def _divide_levels(network: Network, items: Sequence[Work], runs: Runs) -> None:

@@ -1,8 +1,9 @@
 """A component's graph in float32, with its weights apart, and the layers in it that can be quantised.
 
 Whatever narrow storage a bundle has (float16 or bfloat16 behind Cast, int8 behind Cast and Mul or
-DequantizeLinear, products of integers, weights transposed, cut or looked up at a constant place) is computed
-away when the graph is read, so that bundles of every kind look alike: one float32 weight behind an operator.
+DequantizeLinear, products of integers, weights transposed, cut or looked up at a constant place, factors of
+an earlier smoothing) is computed away when the graph is read, so that bundles of every kind look alike: one
+float32 weight behind an operator.
 
 A layer's name is that of the weight it came from where that tells something ("blocks.3.fc1.weight" ->
 "blocks.3.fc1"), else that of the bias added to its output, else the node's.
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from edgefoley.quant.nodes import consumers_of
 from edgefoley.quant.observe import QuantError
-from edgefoley.quant.undo import computed_ahead, without_integers
+from edgefoley.quant.undo import computed_ahead, without_integers, without_smoothing
 
 Array = npt.NDArray[Any]
 
@@ -182,7 +183,8 @@ class Network:
                 self.weights[node.output[0]] = _constant(node)
         rest = [node for node in self.nodes if node.op_type != "Constant"]
         versions = {item.domain: item.version for item in self.model.opset_import}
-        self.nodes = computed_ahead(rest, self.weights, FOLDED, versions, self.origin)
+        rest = computed_ahead(rest, self.weights, FOLDED, versions, self.origin)
+        self.nodes = without_smoothing(rest, self.weights)
         read = {name for node in self.nodes for name in node.input} | set(self.outputs)
         self.weights = {
             name: w.astype(np.float32) if w.dtype.name in ("bfloat16", "float16") and name in read else w

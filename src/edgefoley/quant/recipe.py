@@ -86,7 +86,8 @@ class Scheme:
 
     Techniques: ``smoothing`` 0 (off) to 1, how much of the channels' differences in activations moves into
     the weights; ``bias_correction``: the mean error of each output channel is taken off; ``bins`` of noise
-    levels that have a static range each (``bins``; 1: one range for all), for products with a weight, in qdq.
+    levels that have a static range each (``bins``; 1: one range for all), for products with a weight, in qdq;
+    ``rotation``: where the layer takes what an attention made, its values' channels are mixed (``rotation``).
     """
 
     scheme: str = "fp32"
@@ -105,6 +106,7 @@ class Scheme:
     smoothing: float = 0.0
     bias_correction: bool = False
     bins: int = 1
+    rotation: bool = False
 
     def __post_init__(self) -> None:
         for key, known in _CHOICES.items():
@@ -147,7 +149,8 @@ class Scheme:
     @property
     def needs_samples(self) -> bool:
         """Whether calibration is needed."""
-        return self.static or (self.scheme in COMPUTED and (self.smoothing > 0 or self.bias_correction))
+        asked = self.smoothing > 0 or self.bias_correction or self.rotation
+        return self.static or (self.scheme in COMPUTED and asked)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""The way back from narrow storage: constants that widen others are computed, and products of integers, as
-``emit``'s dynamic scheme writes them, become products of floats again."""
+"""The way back from narrow storage: constants that widen others are computed, products of integers, as
+``emit``'s dynamic scheme writes them, become products of floats again, and factors that smoothing put before
+products go back into their weights."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ import numpy.typing as npt
 from edgefoley.quant.nodes import consumers_of, make_node, makers_of
 
 Array = npt.NDArray[Any]
+_SMOOTH: Final = re.compile(r"\.smooth\d+\.factors$")
 
 
 def computed_ahead(
@@ -84,6 +87,29 @@ def without_integers(nodes: list[Any], weights: dict[str, Array]) -> list[Any]:
     return [n for n in rest if n.op_type != "DynamicQuantizeLinear" or read & set(n.output)]
 
 
+def without_smoothing(nodes: Sequence[Any], weights: dict[str, Array]) -> list[Any]:
+    """The nodes without ``technique.smooth``'s multiplications by constants, where all that takes their
+    result is products with weights of one use: those are multiplied instead."""
+    users, uses = consumers_of(nodes), [name for node in nodes for name in node.input]
+    gone: set[int] = set()
+    for node in nodes:
+        factors = next((name for name in node.input if _SMOOTH.search(name)), "")
+        takers = users.get(node.output[0], []) if node.op_type == "Mul" and factors in weights else []
+        plain = [
+            taker.op_type == "MatMul" and taker.input[0] == node.output[0]
+            and taker.input[1] in weights and uses.count(taker.input[1]) == 1
+            for taker in takers
+        ]  # fmt: skip
+        if not plain or not all(plain):
+            continue
+        source = next(name for name in node.input if name != factors)
+        for taker in takers:
+            taker.input[0] = source
+            weights[taker.input[1]] = weights[taker.input[1]] * weights[factors][:, None]
+        gone.add(id(node))
+    return [node for node in nodes if id(node) not in gone]
+
+
 def _chain(
     node: Any, made: dict[str, Any], users: dict[str, list[Any]], weights: dict[str, Array]
 ) -> tuple[str, Array, list[Any], Any] | None:
@@ -110,5 +136,5 @@ def _chain(
 
 def _weight_name(stored: str, weights: dict[str, Array]) -> str:
     """A free name that still tells what layer it is."""
-    name = stored.removesuffix(".int8")
+    name = stored.removesuffix(".int8").removesuffix(".q8")
     return name if name not in weights else f"{name}.float"

@@ -97,6 +97,20 @@ def _see(
         found.peaks[name][sigma] = peak if before is None else np.maximum(before, peak)
 
 
+def values_of(network: Network, feeds: Arrays, work: Path, names: Collection[str]) -> dict[str, Float]:
+    """What tensors inside ``network`` hold when it runs on ``feeds``."""
+    names = list(dict.fromkeys(names))
+    new = [name for name in names if name not in network.outputs]
+    files = network.write(work / "shown.onnx", apart=True, extra_outputs=new)
+    try:
+        session = open_session(files[0])
+        given = {value.name: feeds[value.name] for value in session.get_inputs()}
+        return dict(zip(names, session.run(names, given), strict=True))
+    finally:
+        for path in files:
+            path.unlink(missing_ok=True)
+
+
 def open_session(path: Path, **entries: str) -> Any:
     """The graph in ONNX Runtime on one thread; ``entries``: further session configuration."""
     import onnxruntime

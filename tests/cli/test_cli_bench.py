@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from edgefoley.bench import calibration
 from edgefoley.bench import clip as study
 
 
@@ -82,6 +84,37 @@ def test_differences(run: Callable[..., Result], measured: Result, tmp_path: Pat
     ratio = {one["measure"]: one for one in found["cases"][0]["ratios"]}["warm_s"]
     assert ratio["value"] == pytest.approx(seconds[1] / seconds[0])
     assert found["paired"] and ratio["low"] is None
+
+
+def test_calibrating(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Kernels as the reference has them, so that the test is quick; networks are really measured."""
+    reference = calibration.read_calibration(calibration.REFERENCE)
+    base = {name: getattr(reference.roofline, name) for name in ("call", "node", "bandwidth", "touch")}
+    monkeypatch.setattr(
+        calibration.kernels, "measure", lambda seconds: (list(reference.roofline.points), base)
+    )
+    monkeypatch.setattr(calibration, "rest_of_run", lambda clip: {"read": 0.1})
+    monkeypatch.setattr(calibration, "study_clip", lambda folder: None)
+    monkeypatch.setattr(calibration, "CHECKED", Fraction(1))
+    path = tmp_path / "c.json"
+    result = run("bench", "calibrate", "--rounds", "1", "-o", path, "--json")
+    assert result.exit_code == 0 and "within 30 %" in result.stdout and "measured ms" in result.stdout
+    found = calibration.read_calibration(path)
+    assert {one.component.partition(" ")[0] for one in found.checked} > {"denoiser", "decoder"}
+    assert json.loads(result.stdout.splitlines()[-1])["kind"] == "calibration"
+    again = run("bench", "calibrate", "--rounds", "1", "-o", path / "inside-a-file.json")
+    assert again.exit_code == 3 and "inside-a-file" in again.stderr
+
+
+def test_projecting_says_that_it_is_projected(run: Callable[..., Result]) -> None:
+    result = run("bench", "project", "--device", "raspberry-pi-4b", "--clip-length", "5")
+    assert result.exit_code == 0
+    assert "PROJECTED, not measured" in result.stdout and "5 s of 720p" in result.stdout
+    assert "the package's reference" in result.stdout and "assumed" in result.stdout
+    result = run("bench", "project", "nano", "--device", "pixel", "--json")
+    assert result.exit_code == 2 and "phone-pixel-4" in result.stderr
+    found = json.loads(run("bench", "project", "--device", "phone", "--json").stdout)
+    assert found["projected"] is True and found["cases"][0]["device"] == "phone-pixel-4"
 
 
 @pytest.mark.parametrize(

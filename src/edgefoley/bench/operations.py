@@ -209,7 +209,7 @@ def manner_of(node: Node, inputs: Sequence[Value]) -> str:
         axis = node.attributes.get("axis", 0)
         inner = math.prod(shape[axis + len(shape) if axis < 0 else axis :])
         return "scattered" if inner < BLOCK else ""
-    if len(inputs) == 2 and inputs[1].size > 1 and inputs[0].size > 1:
+    if _kind(node.op) == "elementwise" and len(inputs) == 2 and min(one.size for one in inputs) > 1:
         return "spread" if inputs[0].shape != inputs[1].shape else ""
     return ""
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from edgefoley import pages
+from edgefoley.bench.calibration import Calibration, Checked
+from edgefoley.bench.projection import Projection
 from edgefoley.bench.session import components_of
 from edgefoley.bench.summary import MEASURES, Ratio, summary, values
 
@@ -98,6 +100,55 @@ def ratio_cells(ratio: Ratio) -> list[str]:
 
 
 RATIO_HEAD: Final = ("second / first", "ratio", "95 % interval", "of least values")
+
+
+CHECK_HEAD: Final = ("network", "measured ms", "predicted ms", "ratio", "")
+CLOSE: Final = 1.3  # a factor that a prediction may be off
+
+
+def check_rows(checked: Sequence[Checked]) -> list[list[str]]:
+    """Networks measured and predicted; what is off by more than ``CLOSE`` is marked."""
+    return [
+        [f"{one.model}: {one.component}", figure(one.measured * 1e3), figure(one.predicted * 1e3),
+         f"{one.ratio:.2f}", "" if 1 / CLOSE <= one.ratio <= CLOSE else "off by more than 30 %"]
+        for one in checked
+    ]  # fmt: skip
+
+
+def miss_words(found: Calibration) -> str:
+    """How far predictions were off on the machine of the calibration."""
+    if found.miss is None:
+        return "No network was measured to check the predictions."
+    close = sum(1 / CLOSE <= one.ratio <= CLOSE for one in found.checked)
+    return (
+        f"{close} of {len(found.checked)} networks were predicted within 30 %; off by a factor of "
+        f"{found.miss[0]:.2f} (median), {found.miss[1]:.2f} at the most."
+    )
+
+
+def projection_lines(one: Projection) -> Iterator[str]:
+    """A projection in words and a table."""
+    where = "this machine" if one.device is None else one.device.name
+    recipe = "" if one.recipe is None else f" ({one.recipe})"
+    yield f"{one.model}{recipe} on {where}, {one.threads} threads: PROJECTED, not measured"
+    times = one.estimate
+    yield (
+        f"  about {figure(times.seconds)} s for {one.seconds_of_clip:g} s of 720p video (rtf "
+        f"{times.seconds / one.seconds_of_clip:.2f}), {one.num_steps} steps, guidance {one.guidance:g}"
+    )
+    parts = {**times.components, **times.rest}
+    yield "  " + ", ".join(f"{name} {figure(value)} s" for name, value in parts.items())
+    yield f"  memory: {one.memory_words}"
+    if one.device is not None:
+        weak = [name for name, value in one.device.figures.items() if value.how == "assumed"]
+        yield f"  assumed for want of a source: {', '.join(weak) or 'nothing'} (docs/devices.md)"
+    whose = " (the package's reference)" if one.reference else ""
+    yield f"  calibrated on {one.calibrated_on}{whose}"
+    if one.miss is not None:
+        yield (
+            f"  there the same sum was off by a factor of {one.miss[0]:.2f} (median) and {one.miss[1]:.2f} "
+            "(most) from networks that were measured; what it is off elsewhere is not known"
+        )
 
 
 # --- HTML ---------------------------------------------------------------------------------------------------

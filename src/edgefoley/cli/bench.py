@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from edgefoley.cli.events import write_whole
+from edgefoley.cli.options import Moment
 from edgefoley.cli.report import echo_json
 from edgefoley.errors import OutputError, UsageError
 from edgefoley.hub import cache_folder
@@ -22,6 +24,8 @@ Examples:
   edgefoley bench nano mine/ --threads 1,2,4 --repeat 5 --json > results.json
   edgefoley bench --report bench-report
   edgefoley bench diff before.json after.json
+  edgefoley bench calibrate
+  edgefoley bench project nano --device raspberry-pi-5
 """
 RUN_EPILOG = """\b
 Examples:
@@ -34,6 +38,18 @@ DIFF_EPILOG = """\b
 Examples:
   edgefoley bench diff before.json after.json
   edgefoley bench diff both.json both.json --first "nano, ort, 1 thread" --second "nano, ort, 2 threads"
+"""
+CALIBRATE_EPILOG = """\b
+Examples:
+  edgefoley bench calibrate
+  edgefoley bench calibrate nano mine/ --rounds 10
+  edgefoley bench calibrate -o here.json --json
+"""
+PROJECT_EPILOG = """\b
+Examples:
+  edgefoley bench project --device raspberry-pi-4b
+  edgefoley bench project nano mine/ --device jetson-nano --clip-length 30
+  edgefoley bench project --device mine.toml --json
 """
 FILE = click.Path(path_type=Path)
 
@@ -194,6 +210,81 @@ def diff_command(
         if different or a["clip"]["sha256"] != b["clip"]["sha256"]:
             words = [*different, *(["clip"] if a["clip"]["sha256"] != b["clip"]["sha256"] else [])]
             click.echo(f"Not all alike: {', '.join(words)} differ between A and B.", err=True)
+
+
+@command.command("calibrate", epilog=CALIBRATE_EPILOG)
+@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
+@click.option("--rounds", type=click.IntRange(1, 1000), default=8, show_default=True, metavar="N",
+              help="How often each network of the BUNDLEs is run to check with.")  # fmt: skip
+@click.option("-o", "--output", type=FILE, metavar="FILE",
+              help="Write the calibration here. Default: the user's cache, where it is looked "
+                   "for.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the calibration as one last line of JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but warnings and errors.")
+def calibrate_command(
+    bundles: Sequence[str], rounds: int, output: Path | None, as_json: bool, quiet: bool
+) -> None:
+    """Measure what the engine's kernels do on this machine, for `project` and `edgefoley advise`.
+
+    Small graphs of one kernel each are run on one thread, about a quarter of a minute on an idle machine.
+    Then every network of the BUNDLEs (default: nano) is measured and predicted from the kernels: the table
+    says how far predictions are off. Processor time counts, so a busy machine does little harm.
+    """
+    from edgefoley.bench import calibration, page
+
+    def say(words: str) -> None:
+        if not quiet:
+            click.echo(words, err=True)
+
+    found = calibration.calibrate(bundles or ("nano",), rounds, say=say)
+    path = calibration.cache_path() if output is None else output
+    try:
+        calibration.save(found, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error}") from error
+    for line in page.text_table(page.CHECK_HEAD, page.check_rows(found.checked)):
+        click.echo(line)
+    click.echo(page.miss_words(found))
+    say(f"Calibration: {path}")
+    if as_json:
+        echo_json(found.to_json())
+
+
+@command.command("project", epilog=PROJECT_EPILOG)
+@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
+@click.option("--device", required=True, metavar="NAME|FILE",
+              help="A built-in profile (docs/devices.md), or a TOML file of the same form.")  # fmt: skip
+@click.option("--clip-length", type=Moment(), default="10", show_default=True, metavar="S",
+              help="Seconds of video.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Default: one for each core.")
+@click.option(
+    "--steps", type=click.IntRange(1, 1000), metavar="N", help="Denoising steps. Default: the model's."
+)
+@click.option(
+    "--guidance", type=click.FloatRange(0, 100), metavar="G", help="Guidance. Default: the model's."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def project_command(
+    bundles: Sequence[str], device: str, clip_length: Fraction, as_json: bool, **flags: Any
+) -> None:
+    """What each BUNDLE (default: nano) would take on another device: projected, not measured.
+
+    From this machine's calibration (`bench calibrate`), or the one that comes with the package, and the
+    device's profile: cores, clock, width of vectors, memory. Warm latency of a 720p clip by network, and the
+    memory of the plan that fits. The last lines say how far the same sum is off where it could be measured.
+    """
+    from edgefoley.bench import page, projection
+
+    found = [
+        projection.project(model, device, clip_length, flags["threads"], flags["steps"], flags["guidance"])
+        for model in bundles or ("nano",)
+    ]
+    if as_json:
+        echo_json({"kind": "projection", "projected": True, "cases": [one.to_json() for one in found]})
+        return
+    for one in found:
+        for line in page.projection_lines(one):
+            click.echo(line)
 
 
 REPORT = ("report.html", "results.json")

@@ -106,3 +106,26 @@ def test_more_rounds_come_closer_and_a_closed_gate_stays_silent() -> None:
     gate[:, 200:300] = 0
     made = griffin_lim(magnitude, start, gate, 3, 0.9, bases)
     assert made[:, 200:300].abs().max() == 0 and made[:, :200].abs().max() > 0
+
+
+def test_a_bin_of_exactly_nothing_stays_finite_when_exported() -> None:
+    """Silence has no phase. Exporters drop addends they take for nothing, and 0 / 0 would be left."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from edgefoley.export.graph import GraphSpec, export_graph
+
+    bases = dft_bases(64)
+
+    class Search(torch.nn.Module):
+        def forward(self, magnitude, real, gate):  # type: ignore[no-untyped-def]
+            return griffin_lim(magnitude, (real, torch.zeros_like(real)), gate, 2, 0.9, bases)
+
+    frames = 6
+    example = {
+        "magnitude": torch.ones(1, frames, 33),
+        "real": torch.zeros(1, frames, 33),
+        "gate": torch.ones(1, 16 * frames),
+    }
+    model = export_graph(GraphSpec("search", Search(), ("wave",), {}, [example], {}))
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    made = session.run(None, {name: value.numpy() for name, value in example.items()})[0]
+    assert made.shape == (1, 16 * frames) and np.isfinite(made).all()

@@ -154,6 +154,7 @@ def griffin_lim(
         if before is not None:
             real, imag = real + momentum * (real - before[0]), imag + momentum * (imag - before[1])
         before = now
-        scale = magnitude * torch.rsqrt(real.square() + imag.square() + 1e-12)
+        # Not "+ 1e-12": the exporter takes an addend as small as that for nothing, and 0 / 0 is left.
+        scale = magnitude * torch.rsqrt((real.square() + imag.square()).clamp(min=1e-12))
         made = wave(scale * real, scale * imag)
     return made

@@ -37,8 +37,8 @@ from speed import render_clip
 
 from edgefoley._version import __version__
 from edgefoley.bundle import open_bundle
-from edgefoley.machine import this_machine
 from edgefoley.errors import EdgeFoleyError
+from edgefoley.machine import this_machine
 from edgefoley.plan import Plan, parse_size
 
 ROOT = Path("/sys/fs/cgroup")

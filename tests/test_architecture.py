@@ -44,6 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "machine",
         "encoders",
         "plan",
+        "expected",
         "velocity",
         "pipeline",
         "mix",

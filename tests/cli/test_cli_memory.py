@@ -33,9 +33,10 @@ def test_the_plan_is_the_first_line(limited, clip):
     for limit, words in (("8GB", "all networks stay open"), ("2.3GB", "opened and freed stage by stage")):
         result = limited("generate", limit, clip, "--overwrite")
         assert result.exit_code == 0, result.stderr
-        first, second = result.stderr.splitlines()[:2]
+        first, expected, second = result.stderr.splitlines()[:3]
         assert first.startswith(f"clip.mp4: memory limit {float(limit[:-2]):.2f} GB; the run needs ")
         assert words in first and second == "clip.mp4: read"
+        assert expected.startswith("clip.mp4: about ")
         assert "memory limit" not in result.stdout
 
 

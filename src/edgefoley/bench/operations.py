@@ -184,7 +184,8 @@ def _work(
     if is_integer(node, makers) and kind in ("matmul", "product", "conv", "conv_depthwise"):
         kind = {"matmul": "matmul_int8", "product": "matmul_int8"}.get(kind, "conv_int8")
         read, weights = read // 4, weights // 4
-    return Work(node.op, node.name, kind, operations, read, written, weights, shape, manner_of(node, there))
+    name = node.name or node.outputs[0]
+    return Work(node.op, name, kind, operations, read, written, weights, shape, manner_of(node, there))
 
 
 def manner_of(node: Node, inputs: Sequence[Value]) -> str:

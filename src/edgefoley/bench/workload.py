@@ -65,6 +65,14 @@ class Workload:
                 denoised += self._chain("denoiser", many * self.run.steps, fed)
         return [*made, *conditions, *times, *denoised, *self._decoder(places.count)]
 
+    def single(self, component: str) -> Pass:
+        """One graph as ``passes`` has it first, but with one picture or segment where it takes several."""
+        one = next(one for one in self.passes() if one.component == component)
+        frames = one.shapes.get("frames")
+        if frames is None or "ages" in one.shapes:
+            return one
+        return self._one(component, one.times, {"frames": (1, *frames[1:])})
+
     @property
     def _latent_dim(self) -> int:
         return int(self.bundle.components["denoiser"].attributes["latent_dim"])

@@ -79,7 +79,7 @@ Reading and encoding are done once and count for the first take. An input that f
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | another expected error; `doctor`: the main job cannot run |
+| 1 | another expected error; `doctor`: the main job cannot run; `advise`: nothing fits |
 | 2 | wrong use: unknown flag, value out of range, contradiction |
 | 3 | a clip cannot be read or a file not written |
 | 4 | a model bundle is missing, damaged, or of another schema |

@@ -13,9 +13,9 @@ from edgefoley._version import __version__
 from edgefoley.backends import backend_names, get_backend
 from edgefoley.backends.threads import default_threads
 from edgefoley.bundle import known_bundles, open_bundle
-from edgefoley.machine import Machine, this_machine
 from edgefoley.cli.report import echo_json
 from edgefoley.errors import BundleError
+from edgefoley.machine import Machine, this_machine
 
 DEFAULT_MODEL, DEFAULT_ENGINE = "nano", "ort"
 # Engines that people ask for; saying nothing about them would let them look for a flag that is not there.

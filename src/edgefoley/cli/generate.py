@@ -10,15 +10,18 @@ from typing import Any
 
 import click
 
-from edgefoley import api, targets
+from edgefoley import api, media, targets
 from edgefoley.cli.main import show_error
 from edgefoley.cli.options import Moment, generation_options, settings_of, tell_plan
-from edgefoley.cli.progress import Course, reporter
+from edgefoley.cli.progress import Course, announce, reporter
 from edgefoley.cli.report import Talk, collected, echo_json, error_json, show_takes
 from edgefoley.errors import EdgeFoleyError, MediaReadError, UsageError
 from edgefoley.event_files import read_event_file
+from edgefoley.expected import expected, remember, run_of
 from edgefoley.pipeline import Pipeline
-from edgefoley.settings import MIN_HEIGHT, SettingValues
+from edgefoley.plan import Plan, Run
+from edgefoley.settings import MIN_HEIGHT, SettingValues, exact
+from edgefoley.source import excerpt
 
 EPILOG = """\b
 Examples:
@@ -177,11 +180,45 @@ def run_job(job: Job, pipeline: Pipeline, prompt: str, settings: SettingValues, 
         raise job.error
     course = Course(settings["takes"], settings["num_steps"] or pipeline.bundle.defaults.steps)
     tell_plan(pipeline, talk.title, talk.quiet)
+    how = pipeline.bundle, pipeline.backend.name, pipeline.graphs.options.threads
+    run = expected_run(job.video, pipeline, settings)
+    if run is not None and not talk.quiet:
+        tell_before(pipeline, f"{talk.title}: {expected(*how, run, settings['takes']).words}.")
     with collected() as notes, reporter(talk.title, course, talk.quiet) as report:
         takes = api.generate(
             job.video, prompt, output=job.output, model=pipeline, on_progress=report, **settings
         )
+    if run is not None:
+        remember(*how, run, takes[0].foley.stats)
     show_takes(job.video, takes, notes, talk)
+
+
+def tell_before(pipeline: Pipeline, line: str) -> None:
+    """Print ``line`` now, or behind the plan of a run that has one to tell."""
+    plan_told = pipeline.on_plan
+    if plan_told is None:
+        announce(line)
+        return
+
+    def both(plan: Plan) -> None:
+        plan_told(plan)
+        announce(line)
+
+    pipeline.on_plan = both
+
+
+def expected_run(video: Path, pipeline: Pipeline, settings: SettingValues) -> Run | None:
+    """What is to be run, to tell what it will take; None for a video or an excerpt that the run itself will
+    refuse."""
+    try:
+        info = media.probe(video)
+        begin, end = excerpt(
+            video, info.duration, exact(settings["start"], "start"), exact(settings["end"], "end")
+        )
+    except EdgeFoleyError:
+        return None
+    steps, guidance = settings["num_steps"], settings["guidance_scale"]
+    return run_of(pipeline.bundle, end - begin, info.size, steps, guidance)
 
 
 def conclude(failures: Sequence[Job], total: int) -> int:

@@ -39,6 +39,7 @@ COMMANDS = {
     "evaluate": ("edgefoley.cli.evaluate", "Measure two models or two folders of sounds."),
     "listen": ("edgefoley.cli.listen", "Let people judge sounds in the browser; report what they said."),
     "bench": ("edgefoley.cli.bench", "Measure what models cost on this machine; compare results."),
+    "advise": ("edgefoley.cli.advise", "Say what to use on a device, and what will not work there."),
     "doctor": ("edgefoley.cli.doctor", "Check this machine, the engines and the built-in models."),
 }
 

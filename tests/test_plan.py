@@ -3,6 +3,7 @@ fits."""
 
 from __future__ import annotations
 
+import json
 import re
 from fractions import Fraction
 from itertools import pairwise
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgefoley.backends.fake import FakeBackend
-from edgefoley.bundle import Bundle
+from edgefoley.bundle import MANIFEST, Bundle, write_manifest
 from edgefoley.errors import UsageError
 from edgefoley.pipeline import Pipeline
 from edgefoley.plan import ENGINES, Needs, Run, gigabytes, interpolated, make_plan, parse_size, plans
@@ -61,6 +62,20 @@ def test_weights_are_counted_by_hand(chained: Bundle) -> None:
         found.append(stage.weights)
         assert stage.total == ENGINE.base + stage.weights + stage.activations + stage.data
     assert found == pytest.approx([each * count for count in (sum(MILLIONS.values()), 300, 200, 100)])
+
+
+def test_weights_that_stay_integers_need_least_and_widened_ones_most(tmp_path: Path) -> None:
+    """At ONNX Runtime: about a byte each, or four and what opening takes on the way."""
+    needs = {}
+    for kind in ("int8", "fp32", "int8 widened"):
+        folder = make_fake_bundle(tmp_path / kind.replace(" ", "_"))
+        state_needs(folder)
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest["components"]["text"]["attributes"]["weights"] = {kind: 10**8}
+        counted = Needs(write_manifest(folder, manifest), "ort", Run(Fraction(5)))
+        needs[kind] = counted.weights_of("text") + counted.activations_of("text")
+    assert needs["int8"] < 3e8 < 5e8 < needs["fp32"] < needs["int8 widened"]
+    assert needs["int8 widened"] >= 9e8
 
 
 @pytest.mark.parametrize("seconds", ["0.3", "9.98", "10", "10.02", "35", "61.7", "600"])

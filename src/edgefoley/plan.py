@@ -43,12 +43,14 @@ class Engine:
     """What a back end needs, measured with benchmarks/memory.py on networks of XL's width: ``base`` bytes of
     the process with the engine and no network; bytes in memory for each number stored, by its type; what a
     run takes for each byte of intermediate values; what opening a network takes on the way, for each number,
-    at the most (it is high where one tensor is most of a network)."""
+    at the most (it is high where one tensor is most of a network), and ``widening`` besides for each that is
+    widened from 8 bits in two operations."""
 
     base: int
     weights: Mapping[str, float]
     activations: float
     opening: float
+    widening: float = 4.0
 
 
 ENGINES: Mapping[str, Engine] = {
@@ -235,7 +237,10 @@ class Needs:
         running = self.engine.activations * interpolated(
             attributes["activations"], sizes[axis.get(name, "token")]
         )
-        return math.ceil(max(running, self.engine.opening * sum(attributes["weights"].values())))
+        stored: Mapping[str, int] = attributes["weights"]
+        opening = self.engine.opening * sum(stored.values())
+        opening += self.engine.widening * stored.get("int8 widened", 0)
+        return math.ceil(max(running, opening))
 
     def _stage(self, name: str, components: Sequence[str], streamed: frozenset[str], data: int) -> Stage:
         weights, activations = 0, 0

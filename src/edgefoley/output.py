@@ -106,9 +106,9 @@ def write_video(
     The packets of the pictures, the rotation, subtitles and chapters are copied. New tracks come first, as
     AAC at 192 kbit/s whose decoded true peak stays under the track's ceiling (or lossless, see Track); with
     ``keep_original`` the original sound tracks follow, copied. ``path`` ends in .mp4, .m4v, .mov or .mkv;
-    where MP4/MOV cannot hold a stream, the same name with .mkv is written instead (see the returned path). What no container can
-    hold (data streams) is left out with a MediaWarning. With ``start``/``end`` the tracks hold that excerpt
-    only: see the module's text.
+    where MP4/MOV cannot hold a stream, the same name with .mkv is written instead (see the returned path).
+    What no container can hold (data streams) is left out with a MediaWarning. With ``start``/``end`` the
+    tracks hold that excerpt only: see the module's text.
 
     Raises OutputError, UsageError (ending, excerpt, lengths of tracks) and the reader's errors.
     """

@@ -116,3 +116,9 @@ def test_concepts_with_recordings_are_drawn_more_often(
     found = [composer.compose(seed, 1.0)[1] for seed in range(40)]
     mains = [lesson.voices[0].concept for lesson in found if lesson.voices]
     assert mains.count(composer.ids[0]) / len(mains) > 0.35  # half of the draws, and its part of the others
+
+
+def test_most_sounding_lessons_are_never_digitally_silent(lessons: list[tuple[Wave, Lesson]]) -> None:
+    sounding = [wave for wave, lesson in lessons if not lesson.silent]
+    still = [float(np.mean(np.abs(wave) < 1e-6)) for wave in sounding]
+    assert np.mean(np.array(still) < 0.2) > 0.6

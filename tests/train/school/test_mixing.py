@@ -130,3 +130,14 @@ def test_a_faster_sound_is_shorter_and_higher() -> None:
     peak = np.abs(np.fft.rfft(fast * np.hanning(len(fast)))).argmax() * SAMPLE_RATE / len(fast)
     assert peak == pytest.approx(1100, abs=2)
     assert mixing.change_speed(tone, 1.0) is tone
+
+
+@pytest.mark.parametrize("slope", [0.0, 3.0, 6.0])
+def test_a_room_tone_has_its_level_and_slope(slope: float) -> None:
+    """The level of octaves of a falling spectrum, by their energy and not by the filter that made it."""
+    tone = mixing.room_tone(4 * SAMPLE_RATE, slope, np.random.default_rng(1))
+    assert np.sqrt(np.square(tone, dtype=np.float64).mean()) == pytest.approx(1, abs=1e-3)
+    power = np.square(np.abs(np.fft.rfft(tone)))
+    at = np.fft.rfftfreq(len(tone), 1 / SAMPLE_RATE)
+    density = [10 * np.log10(power[(at >= low) & (at < 2 * low)].mean()) for low in (500, 1000, 2000, 4000)]
+    assert np.diff(density) == pytest.approx([-slope] * 3, abs=0.6)

@@ -31,6 +31,8 @@ PICTURED: Final = 0.72  # share of the others with a film
 AS_RECORDED: Final = 0.45  # share of the lessons without a film that are one recording as it is
 PLAIN: Final = 0.4  # share of lessons with nothing but their main sound, near and dry: what a word means
 RECORDED: Final = 0.5  # share of lessons whose main concept is drawn from those with real recordings
+TONED: Final = 0.9  # share of the sounding lessons with a room tone: nothing real is digitally silent
+TONE_DB: Final = (-60.0, -25.0)  # its level, to the RMS of the lesson
 TAKES: Final = 6  # different recordings of one source in a lesson, at most
 LONGEST_WHOLE_S: Final = 4.0  # a recording that could not be cut is placed whole when it is no longer
 SPACING: Final = 0.35  # of a sound's median length: contacts of one source closer than that share one sound
@@ -167,6 +169,10 @@ class Composer:
                 self._unseen(mix, other, float(np.exp(rng.uniform(np.log(3), np.log(40)))), kind, rng)
         if not alone:
             self._bed(mix, rng)
+        if not silent and rng.random() < TONED:
+            level = float(np.sqrt(np.square(mix.wave).mean())) * 10 ** (rng.uniform(*TONE_DB) / 20)
+            tone = mixing.room_tone(len(mix.wave), float(rng.uniform(0.0, 7.0)), rng)
+            mix.wave += np.float32(level) * tone
         wave = mixing.finish(mix.wave, rng)
         activity = () if mix.activity is None else tuple(round(float(a), 2) for a in mix.activity)
         voices = tuple(mix.voices)

@@ -208,6 +208,20 @@ def at_distance(wave: Wave, distance_m: float) -> Wave:
     return one_pole(wave, distance_corner(distance_m)) * np.float32(distance_gain(distance_m))
 
 
+def room_tone(samples: int, slope_db: float, rng: np.random.Generator) -> Wave:
+    """What any recording has between its sounds: noise of RMS 1 whose power falls by ``slope_db`` per octave
+    from 60 Hz (0: white, 3: pink, 6: brown), a little louder and softer over seconds."""
+    rows = np.fft.rfft(rng.standard_normal(samples))
+    frequency = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
+    octaves = np.log2(np.maximum(frequency, 60.0) / 60.0)
+    rows *= 10 ** (-slope_db * octaves / 20)
+    rows[frequency < 30.0] = 0.0
+    tone = np.fft.irfft(rows, samples)
+    knots = rng.uniform(0.8, 1.2, max(2, samples // SAMPLE_RATE))
+    tone *= np.interp(np.linspace(0, len(knots) - 1, samples), np.arange(len(knots)), knots)
+    return (tone / np.sqrt(np.square(tone).mean())).astype(np.float32)
+
+
 def finish(wave: Wave, rng: np.random.Generator, rms_db: float = -20.0) -> Wave:
     """A level that fills the latents and never clips: RMS up to ``rms_db`` dBFS, peak up to 0.95; silence
     stays silence. The runtime sets the loudness of what is heard."""

@@ -33,7 +33,7 @@ Quality = Literal["fast", "balanced", "best"]
 QUALITIES: Final[tuple[Quality, ...]] = ("fast", "balanced", "best")
 LONGEST: Final = 3600  # seconds of clip up to which is looked
 PATIENT: Final = 10.0  # seconds of work per second of clip that "balanced" puts up with
-_PUBLISHED: Final = Path(__file__).parent / "profiles" / "published.toml"
+_PUBLISHED: Final = Path(__file__).parent / "published.toml"
 
 
 @dataclass(frozen=True)

@@ -146,10 +146,26 @@ def save(found: Calibration, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(json.dumps(found.to_json()) + "\n", encoding="utf-8")
+        partial.write_text(_text(found.to_json()), encoding="utf-8")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _text(data: dict[str, Any]) -> str:
+    """JSON with a line for each kernel and network, so that two calibrations can be compared by eye."""
+    lists = {name: data.pop(name) for name in ("checked", "points")}
+    body = json.dumps(_short(data), indent=1)[:-2]
+    for name, entries in lists.items():
+        body += f',\n "{name}": [\n  ' + ",\n  ".join(json.dumps(_short(entry)) for entry in entries) + "\n ]"
+    return body + "\n}\n"
+
+
+def _short(value: Any) -> Any:
+    """Four digits of every fraction: more mean nothing here."""
+    if isinstance(value, dict):
+        return {name: _short(item) for name, item in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def processor_name() -> str:

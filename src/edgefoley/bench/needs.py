@@ -8,7 +8,7 @@ Intermediate values of several runs are tabulated by the length of the axis that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Final
@@ -17,7 +17,7 @@ from edgefoley.bench.graph_file import Node
 from edgefoley.bench.operations import is_integer, peak_bytes
 from edgefoley.bench.workload import Pass, Workload
 from edgefoley.bundle import Bundle
-from edgefoley.plan import Plan, Run, plans, states_its_needs
+from edgefoley.plan import Run, plans, states_its_needs
 
 # Seconds of sound for which intermediate values are counted; longer clips are worked off in windows and
 # chunks.
@@ -108,8 +108,3 @@ def longest_clip(bundle: Bundle, backend: str, run: Run, limit: int, most: int =
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
-
-
-def cheapest(found: Sequence[Plan], limit: int) -> Plan | None:
-    """The first plan that fits, in the order in which the pipeline tries them."""
-    return next((plan for plan in found if plan.peak <= limit), None)

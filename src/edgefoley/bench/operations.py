@@ -13,7 +13,7 @@ and products of two tensors that DequantizeLinear made, which engines compute in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -282,13 +282,3 @@ def _conv(node: Node, inputs: Sequence[Value], output: Value, kind: str) -> tupl
     places = math.prod(output.shape[2:]) if kind != "conv_transpose" else math.prod(given[2:])
     kernel = math.prod(weight.shape[2:])
     return kind, (given[0], given[1], output.shape[1], kernel, places, groups), operations
-
-
-def shares(works: Iterable[Work]) -> Iterator[tuple[str, int, int]]:
-    """(operator, how often, bytes) in the order of bytes, to look at."""
-    sums: dict[str, tuple[int, int]] = {}
-    for work in works:
-        number, moved = sums.get(work.op, (0, 0))
-        sums[work.op] = number + 1, moved + work.bytes
-    for op, (number, moved) in sorted(sums.items(), key=lambda item: -item[1][1]):
-        yield op, number, moved

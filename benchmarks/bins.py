@@ -16,7 +16,6 @@ in turn. Prints a card, two tables, one line of JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections import Counter
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from outcome import put_out
 
 from edgefoley.backends import get_backend
 from edgefoley.backends.base import LoadOptions
@@ -208,10 +208,7 @@ def main() -> None:
     for row in result["denoisers"]:
         tail = f"{row['sqnr_db']:8.1f} {row['least']:6.1f}" if "sqnr_db" in row else f"{'-':>8} {'-':>6}"
         print(f"{row['denoiser']:24} {row['engine']:6} {row['ms']:6.1f} {tail}")
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    put_out(result, arguments.json)
 
 
 if __name__ == "__main__":

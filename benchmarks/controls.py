@@ -29,7 +29,6 @@ JSON; --json writes it to a file too. About three minutes of one core.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from typing import Any
 
 import numpy as np
 from controls_cases import PROMPTS, REFUSALS, STILL, still_clip
+from outcome import put_out
 
 from edgefoley import mix
 from edgefoley.metrics.audio_quality import log_mel_distance
@@ -342,10 +342,7 @@ def main() -> None:
         maker = Maker(pipeline, arguments.seconds, arguments.steps)
         found = measure(maker, Heard(arguments.aisfx, arguments.shared), arguments, guidance)
     result = {"card": card, **found}
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    put_out(result, arguments.json)
 
 
 if __name__ == "__main__":

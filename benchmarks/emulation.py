@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
+from outcome import put_out
 
 if TYPE_CHECKING:  # this file also runs where edgefoley is not installed
     from edgefoley.quant.calibrate import Arrays
@@ -395,10 +396,7 @@ def main() -> None:
         print(f"{name:20} {wall:6} s, {busy:5} s of processor, {run['machine']} {' '.join(run['features'])}")
     show(rows)
     result = {"card": card, "runs": runs, "rows": rows}
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    put_out(result, arguments.json)
     if any(row["must_agree"] and not row["agrees"] for row in rows):
         sys.exit("some integer kernels disagree")
 

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from outcome import put_out
 
 from edgefoley import media, mix, output
 from edgefoley.metrics.event_scores import interval
@@ -260,10 +261,7 @@ def main() -> None:
         for key, value in about.items():
             print(f"{key:10} {value}")
         result = {"card": about, "cases": run_cases(Maker(pipeline, arguments), arguments)}
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    put_out(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ import numpy as np
 from events_table import show
 from footage import Footage, Footages, ruler_offset
 from numpy.typing import NDArray
+from outcome import put_out
 from sync_encoders import SyncModel, open_bundle_model, open_run_model, reach
 
 from edgefoley.metrics import event_scores
@@ -344,10 +345,7 @@ def main() -> None:
             file=sys.stderr,
         )
     show(result)
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    put_out(result, arguments.json)
 
 
 if __name__ == "__main__":

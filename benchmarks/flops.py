@@ -8,9 +8,10 @@ clip of so many seconds has (``edgefoley.bench.operations``). Prints a table and
 from __future__ import annotations
 
 import argparse
-import json
 from fractions import Fraction
 from pathlib import Path
+
+from outcome import put_out
 
 from edgefoley.bench.operations import count, count_run, work_of
 from edgefoley.bench.workload import Workload
@@ -43,10 +44,7 @@ def main() -> None:
     print(f"{'all':16} {'':8} {'':6} {sum(totals.values()):8.2f}")
     result = {"model": f"{bundle.name} {bundle.version}", "seconds": float(arguments.seconds), "steps": steps,
               "guidance": guidance, "part_gflop": totals, "gflop": sum(totals.values())}  # fmt: skip
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    put_out(result, arguments.json)
 
 
 if __name__ == "__main__":

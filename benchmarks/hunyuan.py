@@ -48,6 +48,7 @@ from typing import Any
 
 import numpy as np
 from hunyuan_steps import CASES, SCHEDULE, run_case
+from outcome import put_out
 
 from edgefoley.backends.threads import default_threads
 from edgefoley.machine import this_machine
@@ -287,10 +288,7 @@ def main() -> None:
     found = ratios(rows, flop, about["bf16"] == "yes")
     show(rows, flop, found)
     result = {"card": about, "flop": flop, "rows": rows, "ratios": found}
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    put_out(result, arguments.json)
     sys.exit(any("failed" in row for row in rows))
 
 

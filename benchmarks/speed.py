@@ -37,6 +37,7 @@ from typing import Any
 
 import av
 import numpy as np
+from outcome import put_out
 
 from edgefoley import api, media
 from edgefoley.backends.threads import default_threads
@@ -313,10 +314,7 @@ def main() -> None:
         rows += rows_of(run_cases(arguments, Path(folder)))
     show(rows)
     result = {"card": about, "rows": rows}
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    put_out(result, arguments.json)
 
 
 if __name__ == "__main__":

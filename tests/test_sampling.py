@@ -11,6 +11,7 @@ import pytest
 from edgefoley.errors import UsageError
 from edgefoley.sampling import (
     SOLVERS,
+    adams_bashforth,
     blend,
     euler,
     evaluated,
@@ -56,7 +57,7 @@ def test_constant_velocity_lands_on_the_data(name, steps):
     np.testing.assert_allclose(end, data, atol=1e-6)
 
 
-@pytest.mark.parametrize(("solver", "order"), [(euler, 1), (heun, 2), (midpoint, 2)])
+@pytest.mark.parametrize(("solver", "order"), [(euler, 1), (heun, 2), (midpoint, 2), (adams_bashforth, 2)])
 def test_order_of_convergence_on_a_linear_equation(solver, order):
     """dx/dsigma = a x + b sigma has a closed solution; halving the step divides the error by 2 ** order."""
     a, b = 1.5, -0.7
@@ -77,6 +78,15 @@ def test_order_of_convergence_on_a_linear_equation(solver, order):
 def test_heun_equals_the_trapezoid_on_a_velocity_of_sigma_alone():
     end = solve(heun, lambda x, s: np.array([s], dtype=np.float32), np.zeros(1, np.float32), sigmas(5))
     np.testing.assert_allclose(end, -0.5, atol=1e-6)  # exact for a linear integrand
+
+
+def test_adams_bashforth_is_exact_on_uneven_steps_once_it_has_two_velocities_of_a_line():
+    levels = (0.8, 0.5, 0.4, 0.1, 0.0)
+    end = solve(
+        adams_bashforth, lambda x, s: np.array([s], dtype=np.float32), np.zeros(1, np.float32), levels
+    )
+    first = -0.3 * 0.8  # Euler; the rest of the integral of a line is exact
+    np.testing.assert_allclose(end, first - 0.5 * 0.5**2, atol=1e-6)
 
 
 def test_midpoint_asks_for_no_velocity_at_zero():
@@ -169,7 +179,12 @@ def test_blend_refuses_a_gap():
 
 @pytest.mark.parametrize(
     ("name", "levels"),
-    [("euler", (1.0, 0.5)), ("heun", (1.0, 0.5, 0.5, 0.0)), ("midpoint", (1.0, 0.75, 0.5, 0.25))],
+    [
+        ("euler", (1.0, 0.5)),
+        ("heun", (1.0, 0.5, 0.5, 0.0)),
+        ("midpoint", (1.0, 0.75, 0.5, 0.25)),
+        ("adams-bashforth", (1.0, 0.5)),
+    ],
 )
 def test_evaluated_levels_are_those_that_the_solver_asks_for(name, levels):
     asked = []

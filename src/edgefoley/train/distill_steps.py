@@ -1,6 +1,12 @@
 """Many guided steps become a few unguided ones: ``edgefoley distill steps``.
 
-@@ESSAY@@
+The teacher walks from noise to sound in many guided steps, and the student learns two things of its walks
+(``trajectories``): to jump from one of its few noise levels to the next, and, walking by itself, to end where
+a critic cannot tell its latents from real ones. Guidance, and the negative prompt with it, is folded into
+what the student is told (``unwanted.fold``), so that a step is one pass.
+
+Progressive distillation (Salimans and Ho 2022, arXiv 2202.00512) in one stage, with guidance folded in as by
+Meng et al. (2023, arXiv 2210.03142), and an adversarial end as in Sauer et al. (2023, arXiv 2311.17042).
 """
 
 from __future__ import annotations

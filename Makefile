@@ -79,7 +79,7 @@ $(LAST_FILM) $(LAST_LATENTS) &: | sounds $(CODEC)
 	    --lessons $(SHARDS) --films $(FILMS) --workers $(WORKERS)
 
 $(SYNC): | $(LAST_FILM)
-	$(PYTHON) -m edgefoley.train.sync --films $(RUNS)/school --out $(RUNS)/sync --steps $(SYNC_STEPS) --device $(DEVICE) --bf16 --resume
+	$(PYTHON) -m edgefoley.train.sync --films $(RUNS)/school --out $(RUNS)/sync --steps $(SYNC_STEPS) --device $(DEVICE) --resume
 
 # The longest step by far.
 $(TRANSFORMER): | $(TEXT) $(LAST_LATENTS)

@@ -77,20 +77,20 @@ def interval_chart(
     def x(value: float) -> float:
         return left + (min(max(value, low), high) - low) / (high - low) * width
 
-    parts = [_words(0, 16, title, weight="600")]
+    parts = [words(0, 16, title, weight="600")]
     parts += _axis(low, high, x, top, bottom)
-    parts += [_line(x(m), top - 4, x(m), bottom, "#5b6472", dashes="5 4") for m in marks]
+    parts += [line(x(m), top - 4, x(m), bottom, "#5b6472", dashes="5 4") for m in marks]
     for index, bar in enumerate(bars):
         y, colour = top + row * (index + 0.5), COLOURS[bar.colour % len(COLOURS)]
         told = f"{bar.label}: {bar.mean:.3g}"
-        shapes = [_words(left - 12, y + 5, bar.label, anchor="end")]
+        shapes = [words(left - 12, y + 5, bar.label, anchor="end")]
         if bar.low is not None and bar.high is not None:
             told += f" [{bar.low:.3g}, {bar.high:.3g}]"
-            shapes.append(_line(x(bar.low), y, x(bar.high), y, colour, width=3))
-            shapes += [_line(x(end), y - 6, x(end), y + 6, colour, width=3) for end in (bar.low, bar.high)]
+            shapes.append(line(x(bar.low), y, x(bar.high), y, colour, width=3))
+            shapes += [line(x(end), y - 6, x(end), y + 6, colour, width=3) for end in (bar.low, bar.high)]
         shapes.append(f'<circle cx="{x(bar.mean):.1f}" cy="{y:.1f}" r="5.5" fill="{colour}"/>')
         parts.append(f"<g><title>{text(told)}</title>{''.join(shapes)}</g>")
-    return _svg(left + width + 40, bottom + 30, title, parts)
+    return svg(left + width + 40, bottom + 30, title, parts)
 
 
 def histogram(
@@ -99,10 +99,8 @@ def histogram(
     """How often each of ``grades`` was given, a group of bars per grade, ``counts[name][grade]``."""
     left, height, top, group = 46.0, 130.0, 34.0 + 20, 26.0 * max(1, len(names)) + 26
     most = max([1, *(count for row in counts for count in row)])
-    parts = [_words(0, 16, title, weight="600")]
-    parts += [
-        _words(left + 130 * k, 40, name, fill=COLOURS[k % len(COLOURS)]) for k, name in enumerate(names)
-    ]
+    parts = [words(0, 16, title, weight="600")]
+    parts += [words(left + 130 * k, 40, name, fill=COLOURS[k % len(COLOURS)]) for k, name in enumerate(names)]
     for k, row in enumerate(counts):
         for g, count in enumerate(row):
             tall = count / most * height
@@ -114,12 +112,10 @@ def histogram(
             )
     for g, grade in enumerate(grades):
         middle = left + g * group + 13 * len(names) - 2
-        parts.append(_words(middle, top + height + 18, grade, anchor="middle"))
-    parts.append(_words(left - 10, top + 10, str(most), anchor="end", fill="#5b6472"))
-    parts.append(_line(left - 6, top + height, left + group * len(grades), top + height, "#5b6472"))
-    return _svg(
-        max(left + group * len(grades) + 10, left + 130 * len(names)), top + height + 28, title, parts
-    )
+        parts.append(words(middle, top + height + 18, grade, anchor="middle"))
+    parts.append(words(left - 10, top + 10, str(most), anchor="end", fill="#5b6472"))
+    parts.append(line(left - 6, top + height, left + group * len(grades), top + height, "#5b6472"))
+    return svg(max(left + group * len(grades) + 10, left + 130 * len(names)), top + height + 28, title, parts)
 
 
 def scatter(points: Sequence[tuple[str, float, float]], title: str, across: str, upwards: str) -> str:
@@ -136,10 +132,10 @@ def scatter(points: Sequence[tuple[str, float, float]], title: str, across: str,
     def y(value: float) -> float:
         return top + size - (value - low) / (high - low) * size
 
-    parts = [_words(0, 16, title, weight="600"), *_axis(low, high, x, top, top + size)]
-    parts.append(_line(x(low), y(low), x(high), y(high), "#5b6472", dashes="5 4"))
+    parts = [words(0, 16, title, weight="600"), *_axis(low, high, x, top, top + size)]
+    parts.append(line(x(low), y(low), x(high), y(high), "#5b6472", dashes="5 4"))
     for value in tick_values(low, high, 6):
-        parts.append(_words(left - 8, y(value) + 4, f"{value:g}", anchor="end", fill="#5b6472"))
+        parts.append(words(left - 8, y(value) + 4, f"{value:g}", anchor="end", fill="#5b6472"))
     for name, a, b in points:
         if math.isfinite(a) and math.isfinite(b):
             told = f"{name}: {a:.3g}, {b:.3g}"
@@ -147,9 +143,9 @@ def scatter(points: Sequence[tuple[str, float, float]], title: str, across: str,
                 f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="5" fill="{COLOURS[0]}" fill-opacity="0.7">'
                 f"<title>{text(told)}</title></circle>"
             )
-    parts.append(_words(left + size / 2, top + size + 40, across, anchor="middle"))
-    parts.append(_words(left + size + 12, top + 14, f"upwards: {upwards}"))
-    return _svg(left + size + 190, top + size + 50, title, parts)
+    parts.append(words(left + size / 2, top + size + 40, across, anchor="middle"))
+    parts.append(words(left + size + 12, top + 14, f"upwards: {upwards}"))
+    return svg(left + size + 190, top + size + 50, title, parts)
 
 
 def tick_values(low: float, high: float, most: int) -> list[float]:
@@ -164,12 +160,13 @@ def tick_values(low: float, high: float, most: int) -> list[float]:
 def _axis(low: float, high: float, x: Callable[[float], float], top: float, bottom: float) -> list[str]:
     parts = []
     for value in tick_values(low, high, 8):
-        parts.append(_line(x(value), top, x(value), bottom, "#dee2e8"))
-        parts.append(_words(x(value), bottom + 18, f"{value:g}", anchor="middle", fill="#5b6472"))
+        parts.append(line(x(value), top, x(value), bottom, "#dee2e8"))
+        parts.append(words(x(value), bottom + 18, f"{value:g}", anchor="middle", fill="#5b6472"))
     return parts
 
 
-def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+def svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+    """A drawing from ready shapes; ``title`` is what a screen reader says of it."""
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" role="img" '
         f'aria-label="{text(title)}" font-family="system-ui, sans-serif" font-size="13">'
@@ -178,16 +175,18 @@ def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
     )
 
 
-def _words(
-    x: float, y: float, words: str, anchor: str = "start", fill: str = "#1e222a", weight: str = "400"
+def words(
+    x: float, y: float, written: str, anchor: str = "start", fill: str = "#1e222a", weight: str = "400"
 ) -> str:
+    """Text in a drawing, escaped; ``anchor``: which end of it is at ``x``."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}" font-weight="{weight}">'
-        f"{text(words)}</text>"
+        f"{text(written)}</text>"
     )
 
 
-def _line(x0: float, y0: float, x1: float, y1: float, colour: str, width: float = 1, dashes: str = "") -> str:
+def line(x0: float, y0: float, x1: float, y1: float, colour: str, width: float = 1, dashes: str = "") -> str:
+    """A straight line in a drawing."""
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     return (
         f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="{colour}" '

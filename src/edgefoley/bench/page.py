@@ -195,23 +195,23 @@ def stage_bars(result: Mapping[str, Any], key: str, title: str) -> str:
     cases = [(case["name"], summary(case)["stages"]["warm"]) for case in result["cases"]]
     totals = [sum(stage.get(key, 0.0) for stage in stages.values()) for _, stages in cases]
     most = max(totals) or 1.0
-    parts = [_words(0, 16, title, weight=True)]
+    parts = [pages.words(0, 16, title, weight="600")]
     for index, (name, stages) in enumerate(cases):
         y, x = 34 + index * _ROW, _LEFT
-        parts.append(_words(_LEFT - 10, y + 15, name, anchor="end"))
+        parts.append(pages.words(_LEFT - 10, y + 15, name, anchor="end"))
         for number, stage in enumerate(STAGES):
             value = stages.get(stage, {}).get(key)
             if value:
                 width = value / most * _WIDTH
                 parts.append(_box(x, y, width, number, f"{name}, {stage}: {figure(value)} s"))
                 x += width
-        parts.append(_words(x + 6, y + 15, figure(totals[index])))
+        parts.append(pages.words(x + 6, y + 15, figure(totals[index])))
     top = 34 + len(cases) * _ROW + 8
     parts += [
-        _box(_LEFT + 95 * k, top, 12, number, stage) + _words(_LEFT + 95 * k + 18, top + 14, stage)
+        _box(_LEFT + 95 * k, top, 12, number, stage) + pages.words(_LEFT + 95 * k + 18, top + 14, stage)
         for k, (number, stage) in enumerate(list(enumerate(STAGES))[1:])
     ]
-    return _picture(_LEFT + _WIDTH + 70, top + 30, title, parts)
+    return pages.svg(_LEFT + _WIDTH + 70, top + 30, title, parts)
 
 
 def memory_bars(result: Mapping[str, Any]) -> str:
@@ -222,19 +222,19 @@ def memory_bars(result: Mapping[str, Any]) -> str:
     if not most:
         return "<p class='note'>Not measurable here: the system does not tell a process's memory.</p>"
     for name, stages in found.items():
-        parts.append(_words(0, y + 14, name, weight=True))
+        parts.append(pages.words(0, y + 14, name, weight="600"))
         y += _ROW
         for stage in STAGES:
             if "total_mb" in stages.get(stage, {}):
                 anonymous, total = stages[stage].get("anonymous_mb", 0.0), stages[stage]["total_mb"]
                 told = f"{stage}: {figure(anonymous)} MB anonymous, {figure(total)} MB in all"
-                parts.append(_words(_LEFT - 10, y + 14, stage, anchor="end"))
+                parts.append(pages.words(_LEFT - 10, y + 14, stage, anchor="end"))
                 parts.append(_box(_LEFT, y, total / most * _WIDTH, 0, told, 0.35))
                 parts.append(_box(_LEFT, y, anonymous / most * _WIDTH, 0, told))
-                parts.append(_words(_LEFT + total / most * _WIDTH + 6, y + 14, figure(total)))
+                parts.append(pages.words(_LEFT + total / most * _WIDTH + 6, y + 14, figure(total)))
                 y += _ROW - 6
         y += 10
-    return _picture(_LEFT + _WIDTH + 70, y, "memory by stage", parts)
+    return pages.svg(_LEFT + _WIDTH + 70, y, "memory by stage", parts)
 
 
 def round_dots(result: Mapping[str, Any], measure: str) -> str:
@@ -244,39 +244,22 @@ def round_dots(result: Mapping[str, Any], measure: str) -> str:
     if not most:
         return ""
     title = MEASURES[measure][2]
-    parts = [_words(0, 16, title, weight=True)]
+    parts = [pages.words(0, 16, title, weight="600")]
     bottom = 34 + len(cases) * _ROW
     for value in pages.tick_values(0, most * 1.05, 8):
         x = _LEFT + value / (most * 1.05) * _WIDTH
-        parts.append(f'<line x1="{x:.1f}" y1="28" x2="{x:.1f}" y2="{bottom:.1f}" stroke="#dee2e8"/>')
-        parts.append(_words(x, bottom + 16, f"{value:g}", anchor="middle"))
+        parts.append(pages.line(x, 28, x, bottom, "#dee2e8"))
+        parts.append(pages.words(x, bottom + 16, f"{value:g}", anchor="middle"))
     for index, (name, rounds) in enumerate(cases):
         y = 34 + index * _ROW + 10
-        parts.append(_words(_LEFT - 10, y + 5, name, anchor="end"))
+        parts.append(pages.words(_LEFT - 10, y + 5, name, anchor="end"))
         for number, value in enumerate(rounds):
             x, colour = _LEFT + value / (most * 1.05) * _WIDTH, pages.COLOURS[index % len(pages.COLOURS)]
             parts.append(
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}" fill-opacity="0.6">'
                 f"<title>{pages.text(name)}, round {number + 1}: {figure(value)}</title></circle>"
             )
-    return _picture(_LEFT + _WIDTH + 40, bottom + 26, title, parts)
-
-
-def _picture(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" role="img" '
-        f'aria-label="{pages.text(title)}" font-family="system-ui, sans-serif" font-size="13">'
-        + "".join(parts)
-        + "</svg>"
-    )
-
-
-def _words(x: float, y: float, words: str, anchor: str = "start", weight: bool = False) -> str:
-    bold = ' font-weight="600"' if weight else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#1e222a"{bold}>'
-        f"{pages.text(words)}</text>"
-    )
+    return pages.svg(_LEFT + _WIDTH + 40, bottom + 26, title, parts)
 
 
 def _box(x: float, y: float, width: float, colour: int, told: str, opacity: float = 1.0) -> str:

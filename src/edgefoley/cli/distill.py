@@ -77,7 +77,7 @@ def effort_options(steps: int, rate: float) -> Callable[[Command], Command]:
                      help="cpu, cuda or another that PyTorch knows; auto: cuda if there is one."),
         click.option("--compile", "compiled", is_flag=True,
                      help="Needs a C++ compiler; minutes to begin, then quicker."),
-        click.option("--float32", is_flag=True, help="Compute in float32 instead of bfloat16."),
+        click.option("--float32", is_flag=True, help="Compute in float32 even where bfloat16 is quicker."),
     )  # fmt: skip
 
     def decorated(command: Command) -> Command:
@@ -101,8 +101,10 @@ def needed() -> None:
 def effort_of(device: str, float32: bool, **chosen: Any) -> Effort:
     """The effort that the options ask for. Raises UsageError for a device that PyTorch does not have."""
     from edgefoley.train.distill_run import Effort, device_of
+    from edgefoley.train.precision import has_bf16_units
 
-    return Effort(device=device_of(device), bf16=not float32, **chosen)
+    found = device_of(device)
+    return Effort(device=found, bf16=not float32 and has_bf16_units(found), **chosen)
 
 
 def source_of(teacher: Path, runs: Path, features: Path | None, effort: Effort, negatives: float) -> Source:

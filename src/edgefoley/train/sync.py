@@ -25,6 +25,7 @@ from torch.nn import functional
 from edgefoley.metrics.onsets import classical_onsets, match_onsets, onset_f1, pick_peaks
 from edgefoley.models.sync import SyncConfig, SyncEncoder
 from edgefoley.train.loop import LoopConfig, adopt, mark_done, train
+from edgefoley.train.precision import mixed
 from edgefoley.train.scenes.pool import EVENT_RATE, SYNC_RATE, Pool, render_shard
 from edgefoley.train.sync_crops import KINDS, Batches, agreement
 
@@ -49,12 +50,12 @@ class SyncTrainer(nn.Module):
 
 
 def losses(
-    module: SyncTrainer, features: Features, batch: dict[str, Tensor], bf16: bool, twins: int
+    module: SyncTrainer, features: Features, batch: dict[str, Tensor], twins: int
 ) -> dict[str, Tensor]:
     """Named scalars; `loss` is minimised. Near an event an error weighs more: events fill 3 % of the grid.
     ``features``: the encoder's own method or a compiled one."""
     device = batch["frames"].device.type
-    with torch.autocast(device, torch.bfloat16, enabled=bf16):
+    with mixed(device):
         feat = features(*module.encoder.training_pictures(batch["frames"], batch["ages"]))
         hidden = torch.relu(feat)
         logits = module.encoder.events(hidden).flatten(1)
@@ -209,7 +210,7 @@ def run(args: argparse.Namespace) -> None:
     def loss_fn(step: int) -> dict[str, Tensor]:
         module.train()
         batch = {key: value.to(args.device) for key, value in batches(step).items()}
-        return losses(module, features, batch, args.bf16, args.twins)
+        return losses(module, features, batch, args.twins)
 
     def validate(_: nn.Module) -> dict[str, float]:
         found = [pick_peaks(c, -1.0, MIN_GAP_S) for c in event_curves(module.encoder, held_out)]
@@ -253,7 +254,6 @@ def main() -> None:
     parser.add_argument("--save", type=int, default=300, help="steps between checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast")
     run(parser.parse_args())
 
 

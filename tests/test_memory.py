@@ -13,7 +13,7 @@ import pytest
 
 from edgefoley import memory
 from edgefoley.backends import threads
-from edgefoley.memory import Stopwatch, peak_rss_mb, reset_peak_rss
+from edgefoley.memory import Stopwatch, most_living, peak_rss_mb, reset_peak_rss
 
 STAGES = """
 import json, time
@@ -147,3 +147,11 @@ def test_freed_blocks_go_back_to_the_system() -> None:
     before, full, after = json.loads(done.stdout)
     assert full > before + 95
     assert after < before + 10
+
+
+def test_what_lives_longest_counts_until_its_last_reader():
+    made = [["a"], ["b", "no size"], ["c"]]
+    sizes = {"a": 5, "b": 3, "c": 4}
+    assert most_living(made, sizes, {"a": 1, "b": 2, "c": 3}) == 8  # a and b, while the second node runs
+    assert most_living(made, sizes, {"a": 2, "b": 2, "c": 3}) == 12
+    assert most_living([], {}, {}) == 0

@@ -11,7 +11,7 @@ import ctypes
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -147,3 +147,18 @@ class Stopwatch:
             yield
         finally:
             self.stages += (Stage(name, time.perf_counter() - start, peak_rss_mb()),)
+
+
+def most_living(made: Iterable[Iterable[str]], sizes: Mapping[str, int], last: Mapping[str, int]) -> int:
+    """Largest sum of ``sizes`` (bytes) that live at once while nodes run in order: ``made``, the names that
+    each node puts out, live until node number ``last`` has read them; names without a size do not count."""
+    living = peak = 0
+    leaving: dict[int, int] = {}
+    for index, names in enumerate(made):
+        for name in names:
+            if name in sizes:
+                living += sizes[name]
+                leaving[last[name]] = leaving.get(last[name], 0) + sizes[name]
+        peak = max(peak, living)
+        living -= leaving.get(index, 0)
+    return peak

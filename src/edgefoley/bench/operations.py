@@ -21,6 +21,7 @@ from edgefoley.bench.graph_file import Node, bytes_of
 from edgefoley.bench.layer_rules import conv_operations
 from edgefoley.bench.shape_rules import Value
 from edgefoley.bench.workload import Pass, Shape
+from edgefoley.memory import most_living
 
 VIEWS: Final = frozenset(
     {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Size", "Dropout", "Constant"}
@@ -231,16 +232,7 @@ def peak_bytes(one: Pass) -> int:
                 size[name] = bytes_of(one.values[name].dtype, one.values[name].shape)
     for tensor in one.graph.outputs:
         last[owner.get(tensor.name, tensor.name)] = len(nodes)
-    living = peak = 0
-    leaving: dict[int, int] = {}
-    for index, node in enumerate(nodes):
-        for name in node.outputs:
-            if name in size:
-                living += size[name]
-                leaving[last[name]] = leaving.get(last[name], 0) + size[name]
-        peak = max(peak, living)
-        living -= leaving.get(index, 0)
-    return peak
+    return most_living([node.outputs for node in nodes], size, last)
 
 
 def _kind(op: str) -> str:

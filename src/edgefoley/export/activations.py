@@ -18,6 +18,7 @@ from onnx import helper
 
 from edgefoley.export.graph import ExportError
 from edgefoley.export.skeleton import Skeleton
+from edgefoley.memory import most_living
 
 _VIEWS: Final = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten"})
 
@@ -42,16 +43,7 @@ def peak_bytes(skeleton: Skeleton, sizes: Mapping[str, int]) -> int:
     unknown = sorted(made - known.keys())
     if unknown:
         raise ExportError(f"the shapes of {unknown} are not known, so their memory cannot be counted")
-    living = peak = 0
-    leaving: dict[int, int] = {}
-    for index, node in enumerate(nodes):
-        for name in node.output:
-            if name in made:
-                living += known[name]
-                leaving[last[name]] = leaving.get(last[name], 0) + known[name]
-        peak = max(peak, living)
-        living -= leaving.get(index, 0)
-    return peak
+    return most_living([node.output for node in nodes], {name: known[name] for name in made}, last)
 
 
 def _sizes(skeleton: Skeleton, sizes: Mapping[str, int]) -> dict[str, int]:

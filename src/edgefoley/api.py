@@ -334,6 +334,8 @@ class _Run:
 def metadata_of(foley: Foley) -> dict[str, str]:
     """The tags of a written file: who made it and everything needed to make it again."""
     facts = {"model": foley.model, "prompt": foley.prompt}
+    if foley.suggested:
+        facts["prompt"] += " (suggested by the picture)"
     if foley.guidance_scale > 1:
         facts["negative prompt"] = foley.negative_prompt
     facts |= {"seed": str(foley.seed), "steps": str(foley.num_steps), "guidance": f"{foley.guidance_scale:g}"}

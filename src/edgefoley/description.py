@@ -19,7 +19,8 @@ import numpy as np
 from edgefoley import media
 from edgefoley.bundle import Bundle
 from edgefoley.classes import ClassTable, Sound, prompts, read_class_table
-from edgefoley.errors import BundleIntegrityError, UsageError
+from edgefoley.encoders import look, other_table
+from edgefoley.errors import UsageError
 from edgefoley.events import EventList
 from edgefoley.pipeline import Pipeline
 from edgefoley.plot import LIKELY
@@ -145,23 +146,11 @@ def _table(bundle: Bundle) -> tuple[ClassTable | None, tuple[str, ...]]:
 
 
 def _seen(pipeline: Pipeline, table: ClassTable, clip: Clip) -> Seen:
-    visual = pipeline.bundle.components["visual"]
-    if visual.width("class_logits") != len(table.names):
-        raise BundleIntegrityError(
-            f"model {pipeline.bundle.name!r} tells {visual.width('class_logits')} classes apart and names "
-            f"{len(table.names)}: its class table belongs to another image encoder. Make the bundle again."
-        )
-    frames, batch = clip.views["visual"].frames, int(visual.attributes["batch"])
-    probabilities = np.concatenate(
-        [
-            table.probabilities(
-                pipeline.graphs.run("visual", {"frames": np.ascontiguousarray(frames[at : at + batch])})[
-                    "class_logits"
-                ]
-            )
-            for at in range(0, len(frames), batch)
-        ]
-    )
+    frames = clip.views["visual"].frames
+    logits = look(pipeline.graphs, clip.views["visual"])[1]
+    if logits is None or logits.shape[1] != len(table.names):
+        raise other_table(pipeline.bundle, len(table.names))
+    probabilities = table.probabilities(logits)
     pipeline.graphs.done("visual")
     rate = pipeline.bundle.timeline.visual_rate
 

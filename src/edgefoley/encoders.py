@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefoley.bundle import Bundle
+from edgefoley.classes import prompts, read_class_table
 from edgefoley.errors import BundleIntegrityError
 from edgefoley.graphs import Graphs
 from edgefoley.preprocess import tokenize, tokenize_together
@@ -49,12 +50,43 @@ def text_features(graphs: Graphs, prompt: str, negative_prompt: str) -> tuple[Fl
 
 def visual_features(graphs: Graphs, view: FrameView) -> FloatArray:
     """(1, M, D) of M frames."""
+    return look(graphs, view)[0]
+
+
+def look(graphs: Graphs, view: FrameView) -> tuple[FloatArray, FloatArray | None]:
+    """``visual_features``, and logits (M, classes) where the encoder names what it sees."""
     batch = int(graphs.bundle.components["visual"].attributes["batch"])
-    rows = [
-        graphs.run("visual", {"frames": np.ascontiguousarray(view.frames[i : i + batch])})["visual_feat"]
+    made = [
+        graphs.run("visual", {"frames": np.ascontiguousarray(view.frames[i : i + batch])})
         for i in range(0, len(view.frames), batch)
     ]
-    return np.concatenate(rows)[None]
+    logits = [out["class_logits"] for out in made if "class_logits" in out]
+    return np.concatenate([out["visual_feat"] for out in made])[None], np.concatenate(
+        logits
+    ) if logits else None
+
+
+def other_table(bundle: Bundle, named: int) -> BundleIntegrityError:
+    """The error of a bundle whose class table has ``named`` names, and whose encoder another number of
+    classes."""
+    count = bundle.components["visual"].width("class_logits")
+    return BundleIntegrityError(
+        f"model {bundle.name!r} tells {count} classes apart and names {named}: its class table belongs to "
+        "another image encoder. Make the bundle again."
+    )
+
+
+def suggestion(graphs: Graphs, logits: FloatArray | None) -> str:
+    """The prompt that pictures with these class logits (M, classes) would fit, in English; "" where they show
+    nothing that the model can name a sound of, or the model has no class table."""
+    path = graphs.bundle.classes_path()
+    if logits is None or path is None:
+        return ""
+    table = read_class_table(path)
+    if logits.shape[1] != len(table.names):
+        raise other_table(graphs.bundle, len(table.names))
+    mean = table.probabilities(logits).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return prompts(table.suggest(mean))["en"]
 
 
 def sync_features(graphs: Graphs, view: FrameView) -> tuple[FloatArray, FloatArray | None]:

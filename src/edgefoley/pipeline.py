@@ -22,7 +22,7 @@ import numpy as np
 from edgefoley.backends import get_backend
 from edgefoley.backends.base import Backend, LoadOptions
 from edgefoley.bundle import Bundle, open_bundle
-from edgefoley.encoders import Cuts, piecewise_features, sync_features, text_features, visual_features
+from edgefoley.encoders import Cuts, look, piecewise_features, suggestion, sync_features, text_features
 from edgefoley.errors import BackendUnavailableError, BundleIntegrityError, NumericError, UsageError
 from edgefoley.events import CHANNELS, LIKELY, EventList, read_curve
 from edgefoley.graphs import Graphs
@@ -168,7 +168,7 @@ class Pipeline:
         ``events.read_curve``. Runs nothing but that encoder. Raises UsageError for a model without event
         curve."""
         self.check_event_curve()
-        sync_feat, event_logits = self._sync(self._view(clip, "sync"))
+        sync_feat, event_logits = sync_features(self._graphs, self._view(clip, "sync"))
         self._done("sync")
         found = read_curve(Conditioning(clip.duration, None, None, None, sync_feat, event_logits))
         return replace(
@@ -185,7 +185,8 @@ class Pipeline:
         pieces: Iterable[Clip] | None = None,
     ) -> Conditioning:
         """What the encoders say about pictures and words. ``duration`` (seconds) is for sound without a clip.
-        ``pieces``: the frames of a clip that has none itself, see ``encoders.piece_spans``.
+        A clip without a prompt gets the one that its pictures suggest (``encoders.suggestion``). ``pieces``:
+        the frames of a clip that has none itself, see ``encoders.piece_spans``.
 
         ``negative_prompt`` None: the model's default; it acts when guidance is above 1. Raises UsageError
         when there is neither clip nor prompt, or when clip and duration contradict.
@@ -195,36 +196,32 @@ class Pipeline:
         report, watch = on_progress or _no_progress, Stopwatch()
         with watch.stage("encode"):
             report("encode", 0.0)
-            text_feat, negative_feat = text_features(self._graphs, prompt, negative)
-            self._done("text")
             visual_feat = sync_feat = event_logits = None
+            suggested = False
             cuts: tuple[Fraction, ...] = ()
             if clip is not None and pieces is not None:
                 visual_feat, sync_feat, cuts = piecewise_features(self._graphs, clip.duration, pieces, report)
                 self._done("visual", "sync")
             elif clip is not None:
                 report("encode", 0.05)
-                visual_feat = visual_features(self._graphs, self._view(clip, "visual"))
+                visual_feat, logits = look(self._graphs, self._view(clip, "visual"))
                 self._done("visual")
+                if not prompt.strip():
+                    prompt = suggestion(self._graphs, logits)
+                    suggested = bool(prompt)
                 report("encode", 0.6)
                 view, shots = self._view(clip, "sync"), Cuts(self.bundle, seconds)
-                sync_feat, event_logits = self._sync(view)
+                sync_feat, event_logits = sync_features(self._graphs, view)
                 self._done("sync")
                 shots.look(view)
                 cuts = shots.found()
+            text_feat, negative_feat = text_features(self._graphs, prompt, negative)
+            self._done("text")
             report("encode", 1.0)
         return Conditioning(
-            seconds,
-            text_feat,
-            negative_feat,
-            visual_feat,
-            sync_feat,
-            event_logits,
-            prompt,
-            negative,
-            watch.stages,
-            cuts,
-        )
+            seconds, text_feat, negative_feat, visual_feat, sync_feat, event_logits,
+            prompt, negative, watch.stages, cuts, suggested,
+        )  # fmt: skip
 
     def denoise(
         self,
@@ -313,6 +310,7 @@ class Pipeline:
             num_steps=steps,
             guidance_scale=guidance,
             backend=self.backend.name,
+            suggested=conditioning.suggested,
         )
 
     def generate(
@@ -392,9 +390,6 @@ class Pipeline:
                 "Read the clip with media.read_clip(path, pipeline.bundle.views())."
             )
         return view
-
-    def _sync(self, view: FrameView) -> tuple[FloatArray, FloatArray | None]:
-        return sync_features(self._graphs, view)
 
     def _done(self, *components: str) -> None:
         self._graphs.done(*components)

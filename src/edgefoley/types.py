@@ -89,8 +89,9 @@ class Conditioning:
 
     ``text_feat`` and ``negative_text_feat`` (1, T, D_text); ``visual_feat`` (1, M, D_visual) and
     ``sync_feat`` (1, S, D_sync), or None for sound without a picture; ``event_logits`` (1, 2 S): onset logit
-    on the 50 Hz grid. ``prompt`` and ``negative_prompt`` are the texts encoded, ``stages`` what encoding
-    cost. ``cuts``: seconds at which new shots begin, looked for in clips longer than the model's window.
+    on the 50 Hz grid. ``prompt`` and ``negative_prompt`` are the texts encoded (``suggested``: the prompt is
+    what the picture suggests, since there was none), ``stages`` what encoding cost. ``cuts``: seconds at
+    which new shots begin, looked for in clips longer than the model's window.
     """
 
     duration: Fraction
@@ -103,6 +104,7 @@ class Conditioning:
     negative_prompt: str = ""
     stages: tuple[Stage, ...] = ()
     cuts: tuple[Fraction, ...] = ()
+    suggested: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Stats:
 
 @dataclass(frozen=True)
 class Foley:
-    """One take: the sound and how it was made."""
+    """One take: the sound and how it was made. ``suggested``: the picture suggested the prompt."""
 
     audio: Audio
     stats: Stats
@@ -174,3 +176,4 @@ class Foley:
     guidance_scale: float
     backend: str
     extra: Mapping[str, Any] = field(default_factory=dict)
+    suggested: bool = False

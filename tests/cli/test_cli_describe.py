@@ -8,6 +8,7 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from edgefoley.classes import ClassTable, Sound
 from edgefoley.errors import BundleIntegrityError
 from edgefoley.event_files import parse_json
 from edgefoley.pipeline import Pipeline
-from tests.cli.conftest import names_in
+from tests.cli.conftest import names_in, samples_of
 from tests.clips import make_clip
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bouncing_ball.mp4"
@@ -279,3 +280,41 @@ def test_a_changed_table_is_noticed(little, tmp_path):
     (folder / "classes.json").write_text(text.replace("fire", "wire", 1), encoding="utf-8")
     with Pipeline.open(folder) as pipeline, pytest.raises(BundleIntegrityError, match="changed or damaged"):
         pipeline.bundle.classes_path()
+
+
+# --- a clip without a prompt
+
+
+def test_without_a_prompt_the_sound_is_that_of_the_suggestion(run, little, coloured, tmp_path):
+    clip, made = coloured(("red", 2)), {}
+    for name, words in (("alone", []), ("asked", ["-p", "a fire crackles"]), ("other", ["-p", "rain"])):
+        made[name] = tmp_path / f"{name}.wav"
+        flags = ["--model", little, "--threads", "1", "--seed", "5", "--json", "-o", made[name]]
+        result = run("generate", clip, *words, *flags)
+        assert result.exit_code == 0, result.stderr
+        found = json.loads(result.stdout)
+        assert (found["prompt"], found["prompt_suggested"]) == (
+            ("rain", False) if name == "other" else ("a fire crackles", name == "alone")
+        )
+        assert ('the picture suggests: "a fire crackles"' in result.stderr) == (name == "alone")
+    wave = {name: samples_of(path) for name, path in made.items()}
+    np.testing.assert_array_equal(wave["alone"], wave["asked"])
+    assert not np.array_equal(wave["alone"], wave["other"])
+    with av.open(str(made["alone"])) as file:
+        assert "prompt: a fire crackles (suggested by the picture)" in file.metadata["comment"]
+
+
+def test_a_picture_that_suggests_nothing_leaves_the_prompt_empty(run, little, coloured, tmp_path):
+    flags = ["--model", little, "--threads", "1", "--json", "-o", tmp_path / "a.wav"]
+    result = run("generate", coloured(("green", 1)), *flags)
+    found = json.loads(result.stdout)
+    assert (found["prompt"], found["prompt_suggested"]) == ("", False)
+
+
+def test_generating_notices_a_table_of_another_encoder(run, little, coloured, tmp_path):
+    wrong = with_classes(
+        twin(little, tmp_path / "twin"), ClassTable(("a", "b"), SOUNDS, np.eye(2, dtype=np.float32))
+    )
+    result = run("generate", coloured(("red", 1)), "--model", wrong, "-o", tmp_path / "a.wav")
+    assert result.exit_code != 0 and "class table belongs to another image encoder" in result.stderr
+    assert not (tmp_path / "a.wav").exists()

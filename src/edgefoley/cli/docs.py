@@ -62,6 +62,7 @@ TAIL = """\
 |---|---|
 | `input` | the video's path; null for `sound` |
 | `model`, `backend`, `prompt`, `num_steps`, `guidance_scale` | what was used |
+| `prompt_suggested` | whether the picture suggested the prompt, since none was given |
 | `negative_prompt` | what was used; null where guidance is 1 or less and it has no effect |
 | `events`, `offset_ms` | the list given with `--events`, null without one; the shift in milliseconds |
 | `audio_seconds` | length of the sound |

@@ -61,6 +61,8 @@ def show_takes(source: Path | None, takes: Sequence[Take], notes: Sequence[str],
         for path in (path for take in takes for path in (take.wav, take.video) if path is not None):
             click.echo(click.format_filename(path))
     if not talk.quiet:
+        if takes[0].foley.suggested:
+            click.echo(f'no prompt, so what the picture suggests: "{takes[0].foley.prompt}"', err=True)
         for take in takes:
             click.echo(closing_line(take.foley.stats, take.foley.seed), err=True)
 
@@ -89,6 +91,7 @@ def result_json(source: Path | None, takes: Sequence[Take], notes: Sequence[str]
         "model": foley.model,
         "backend": foley.backend,
         "prompt": foley.prompt,
+        "prompt_suggested": foley.suggested,
         "negative_prompt": foley.negative_prompt if foley.guidance_scale > 1 else None,
         "num_steps": foley.num_steps,
         "guidance_scale": foley.guidance_scale,

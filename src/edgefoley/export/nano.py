@@ -36,6 +36,7 @@ from edgefoley.models.sync import SyncConfig
 from edgefoley.models.text import TextEncoder
 from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.models.visual import INT8_KEEP, ClassSpaceVisual, class_names, fold_batch_norm
+from edgefoley.sampling import SOLVERS
 from edgefoley.timeline import Timeline
 from edgefoley.train.codec import load_codec
 from edgefoley.train.sounds.credits import credits_of_folders, write_credits
@@ -202,6 +203,12 @@ def weight_digests(runs: Path, folder: Path, sync_taken: bool) -> dict[str, str]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
+def defaults_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The manifest's part for what the caller leaves open."""
+    chosen = {name: getattr(args, name) for name in ("steps", "guidance", "solver")}
+    return {**chosen, "negative_prompt": ""}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -212,7 +219,8 @@ def main() -> None:
         help="folders of recordings that the weights were trained on, for CREDITS.tsv",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("src/edgefoley/bundles/nano"))
-    parser.add_argument("--steps", type=int, default=12, help="default denoising steps of the bundle")
+    parser.add_argument("--steps", type=int, default=6, help="default denoising steps of the bundle")
+    parser.add_argument("--solver", choices=SOLVERS, default="adams-bashforth", help="how it takes them")
     parser.add_argument("--guidance", type=float, default=2.5, help="default guidance of the bundle")
     parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
     parser.add_argument(
@@ -247,7 +255,7 @@ def main() -> None:
         "classes": {"path": "classes.json"},
         "quantization": {"storage": storage, "compute": "fp32", "relative_error": errors},
         "quality": {},
-        "defaults": {"steps": args.steps, "guidance": args.guidance, "negative_prompt": ""},
+        "defaults": defaults_of(args),
         "attributions": [
             "CREDITS.tsv lists every recording's origin and licence",
             "EfficientNet-Lite0: Apache-2.0",

@@ -102,7 +102,7 @@ def take_component(bundle: Path, name: str, folder: Path) -> dict[str, Any]:
     weights, so it cannot go back into PyTorch."""
     source = open_bundle(bundle)
     source.verify()
-    entry = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["components"][name]
+    entry = source.manifest["components"][name]
     path = entry["artefacts"]["ort"]["path"]
     shutil.copyfile(bundle / path, folder / f"{name}.onnx")
     parts = {key: entry[key] for key in ("inputs", "outputs", "attributes")}

@@ -1,4 +1,5 @@
-"""A bundle -> runs to go on from: ``python -m edgefoley.train.from_bundle --out runs/recovered``.
+"""A bundle -> runs to go on from:
+``python -m edgefoley.train.from_bundle --bundle runs/nano-float32 --out runs/recovered``.
 
 Runs live on the machine that trained them; what is packaged outlives it. This writes the folders ``text``
 and ``transformer`` of ``--out`` from a bundle of nano's form, with weights as they are computed with (the
@@ -70,7 +71,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", default="nano", help="a built-in model's name or a folder")
+    parser.add_argument(
+        "--bundle",
+        required=True,
+        help="a folder, or a built-in model's name; its products must not be integers",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/recovered"))
     args = parser.parse_args()
     bundle = open_bundle(args.bundle)

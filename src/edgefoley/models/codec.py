@@ -6,9 +6,9 @@ attack (``models/attack.py``). Every latent channel has zero mean and unit varia
 come first, which suits flow matching. Phases are not transmitted.
 
 The decoder spells the envelope out again, ConvNeXt blocks (Liu et al. 2022, arXiv 2201.03545) refine it bin
-by bin, a fixed noise and a click at each dry attack are given these magnitudes, and a few rounds of Griffin
-and Lim's algorithm (``models/phase.py``) make of that a wave which has this spectrogram: without them all
-fluctuates like noise and tones are hoarse. Training is therefore regression of spectra, and cannot invent a
+by bin, a fixed noise and a click at each dry attack are shaped by it, and a few rounds of Griffin and Lim's
+algorithm (``models/phase.py``) make of that a wave which has the shaped noise's spectrogram: without them its
+frames do not fit together. Training is therefore regression of spectra, and cannot invent a
 buzz; learned phases did twice (docs/LOG.md).
 
 Frame j covers samples [320 j - 480, 320 j + 800): n latents are exactly 960 n samples and no frame is lost at
@@ -216,7 +216,7 @@ class CodecDecoder(nn.Module):
         self.register_buffer("synthesis", torch.zeros(c.latent_dim, c.features))
         across = mel_interpolation(c.bands, c.bins)[:, order]
         self.register_buffer("interpolation", across, persistent=False)
-        noise = flat_noise(c)[:, order]
+        noise = white_noise(c)[:, order]
         self.register_buffer("noise_real", noise.real.contiguous(), persistent=False)
         self.register_buffer("noise_imag", noise.imag.contiguous(), persistent=False)
 
@@ -234,18 +234,23 @@ class CodecDecoder(nn.Module):
     def excitation(
         self, level: Tensor, found: Tensor, noise_offset: int, bases: Bases
     ) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part (B, 3 n, bins) of noise and of an impulse as loud at each dry attack: one
-        after which ``level`` falls by 10 to 20 dB within two latents. What sounds on needs no click."""
+        """Real and imaginary part (B, 3 n, bins) of noise, and instead of it an impulse as loud at each dry
+        attack: one after which ``level`` falls by 10 to 20 dB within two latents. What sounds on needs no
+        click."""
         c = self.config
         mean = level.unflatten(1, (-1, c.fold)).mean((2, 3))
         after = torch.cat([mean[:, 1:], mean[:, -1:]], dim=1)
         later = torch.cat([after[:, 1:], after[:, -1:]], dim=1)
         dry = ((torch.maximum(mean, after) - later - 2.3) / 2.3).clamp(0, 1)
         click = impulses(found, c.hop, ATTACK).unflatten(1, (-1, c.hop)) * dry[..., None]
-        click = math.sqrt(3 / 8 * c.window) * click.flatten(1)
-        real, imag = transform(frames_of(click, bases.hann), bases)
+        loud = 3 / 8 * c.window  # Hann squared sums to that: the power of the noise in every bin
+        real, imag = transform(frames_of(math.sqrt(loud) * click.flatten(1), bases.hann), bases)
         frame = (torch.arange(real.shape[1], device=found.device) + noise_offset) % len(self.noise_real)
-        return self.noise_real.index_select(0, frame) + real, self.noise_imag.index_select(0, frame) + imag
+        left = (1 - (real.square() + imag.square()) / loud).clamp(min=1e-4).sqrt()
+        return (
+            left * self.noise_real.index_select(0, frame) + real,
+            left * self.noise_imag.index_select(0, frame) + imag,
+        )
 
     def forward(self, latents: Tensor, noise_offset: int = 0, bases: Bases | None = None) -> Tensor:
         """``noise_offset`` (frames) shifts the noise; ``bases`` are the window's, if they are at hand."""
@@ -254,18 +259,19 @@ class CodecDecoder(nn.Module):
         level, found = self.levels(latents)
         gain = (level.clamp(max=7.0).exp() - 1.5 * FLOOR).clamp(min=1e-14).sqrt()
         real, imag = self.excitation(level, found, noise_offset, bases)
-        magnitude = math.sqrt(3 / 8 * c.window) * gain  # Hann squared sums to 3 / 8 of the window
         open_ = gate(found, c.hop, ATTACK)
-        scale = magnitude * torch.rsqrt(real.square() + imag.square() + 1e-6)
-        start = scale * real, scale * imag
+        # The noise keeps the fluctuations that any noise has: evened out it is heard as a drone.
+        start = gain * real, gain * imag
+        magnitude = gain * (real.square() + imag.square()).clamp(min=1e-12).sqrt()
         return griffin_lim(magnitude, start, open_, c.rounds, c.momentum, bases)[:, None]
 
 
-def flat_noise(config: CodecConfig, rounds: int = 10) -> Tensor:
-    """Spectra (frames, bins), complex, of the windows of a periodic noise; the same on every machine.
+def white_noise(config: CodecConfig) -> Tensor:
+    """Spectra (frames, bins), complex, of the windows of a periodic white noise of variance one; the same on
+    every machine.
 
-    White noise of variance one whose short-time magnitudes are evened out by ``rounds`` of Griffin and Lim's
-    algorithm: their deviation falls from 0.52 to 0.24 of the mean. More rounds make it sound like a grid.
+    Its short-time magnitudes are left as they are. Evened out, they bring copies of noise nearer to their
+    originals in Zimtohrli's ear, and take from rain, surf and engines what they are known by.
     """
     c = config
     count = c.noise_latents * c.hop
@@ -274,11 +280,6 @@ def flat_noise(config: CodecConfig, rounds: int = 10) -> Tensor:
     starts = np.arange(c.noise_latents * c.fold) * c.frame_hop - (c.window - c.frame_hop) // 2
     index = (starts[:, None] + np.arange(c.window)) % count
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(c.window) / c.window)
-    for _ in range(rounds):
-        spectrum = np.fft.rfft(wave[index] * hann)
-        spectrum *= np.sqrt(3 / 8 * c.window) / (np.abs(spectrum) + 1e-9)
-        wave = np.bincount(index.ravel(), (np.fft.irfft(spectrum) * hann).ravel(), count) / 1.5
-    wave /= wave.std()
     return torch.tensor(np.fft.rfft(wave[index] * hann), dtype=torch.complex64)
 
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from edgefoley.backends import LoadOptions, get_backend, ov
 from edgefoley.backends.ov import OvBackend, OvOptions
+from edgefoley.bundle import open_bundle
 from edgefoley.cli.main import cli
 from edgefoley.errors import BackendError, BackendUnavailableError
 from edgefoley.pipeline import Pipeline
@@ -30,12 +31,14 @@ def sounds() -> Iterator[dict[str, Any]]:
     if OvBackend().available() is not None:
         pytest.skip(str(OvBackend().available()))
     made: dict[str, Any] = {}
-    latents = normal(1, 48, 100)
+    depth = int(open_bundle("nano").components["denoiser"].attributes["latent_dim"])
+    latents = normal(1, depth, 100)
     for name in ("ort", "ov"):
         with Pipeline.open("nano", backend=name, threads=1) as pipeline:
             heard = pipeline.encode(None, "a dog barks", duration=Fraction(2))
             made[f"{name} words"] = heard.text_feat
             made[f"{name} decoded"] = pipeline.decode(latents, Fraction(2)).samples
+            *_, made[f"{name} ended"] = pipeline.denoise(heard, seed=3, num_steps=4)
             made[name] = pipeline.render(heard, seed=3, num_steps=4)
     yield made
 
@@ -43,12 +46,14 @@ def sounds() -> Iterator[dict[str, Any]]:
 def test_nano_makes_the_sound_that_onnx_runtime_makes(sounds: dict[str, Any]) -> None:
     """What is computed in float32 differs by the order of additions only (-118 dB were measured). The
     transformer multiplies integers: a value near the middle of two is rounded up by one engine and down by
-    the other, and over four guided steps that adds up to 0.07 (measured)."""
+    the other, and over four guided steps that adds up (measured in the latents: 0.07; waves differ more,
+    since phases are searched for)."""
     assert error(sounds["ov words"], sounds["ort words"]) < 1e-4
     assert error(sounds["ov decoded"], sounds["ort decoded"]) < 1e-4
     one, other = (sounds[name].audio.samples for name in ("ort", "ov"))
     assert np.abs(one).max() > 0.01
-    assert error(other, one) < 0.2
+    assert error(sounds["ov ended"].latents, sounds["ort ended"].latents) < 0.2
+    assert error(other, one) < 0.5
     assert (sounds["ort"].backend, sounds["ov"].backend) == ("ort", "ov")
 
 

@@ -35,7 +35,7 @@ def test_a_small_board_gets_nano() -> None:
 def test_fast_is_faster_and_says_what_is_not_known() -> None:
     usual, fast = (advise("raspberry-pi-5", Fraction(10), quality).chosen for quality in ("balanced", "fast"))
     assert usual and fast and fast.guidance <= 1 and fast.num_steps == -(-usual.num_steps // 2)
-    assert (fast.seconds or 0) < 0.8 * (usual.seconds or 0) and "not measured" in fast.remark
+    assert (fast.seconds or 0) < 0.95 * (usual.seconds or 0) and "not measured" in fast.remark
 
 
 def test_longer_clips_take_longer_and_the_longest_fits() -> None:

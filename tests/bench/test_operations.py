@@ -119,7 +119,7 @@ def test_the_packaged_model_against_pytorch() -> None:
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
 
-    from edgefoley.models.text import TextEncoder
+    from edgefoley.models.text import NANO_TEXT, TextEncoder
     from edgefoley.models.visual import VisualEncoder
 
     run = Run(Fraction(4), True, (64, 48), 1, 1)
@@ -133,7 +133,7 @@ def test_the_packaged_model_against_pytorch() -> None:
             work()
         return counter.get_total_flops()
 
-    text, visual, ones = TextEncoder().eval(), VisualEncoder().eval(), torch.ones(1, 8)
+    text, visual, ones = TextEncoder(NANO_TEXT).eval(), VisualEncoder().eval(), torch.ones(1, 8)
     assert found["text"] == flops(lambda: text(ones.long(), ones))
     eight = torch.zeros(8, 224, 224, 3, dtype=torch.uint8)
     assert found["visual"] == pytest.approx(flops(lambda: visual(eight)), rel=0.005)

@@ -182,10 +182,10 @@ def prompt_summary(scores: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def paired(first: dict[str, Any], second: dict[str, Any]) -> dict[str, float]:
-    """Onset F1 of one set of sounds minus that of another, clip by clip."""
+def paired(first: dict[str, Any], second: dict[str, Any], key: str = "onset_f1") -> dict[str, float]:
+    """A score of one set of sounds minus that of another, clip by clip."""
     names = first["clips"].keys() & second["clips"].keys()
-    return interval([first["clips"][n]["onset_f1"] - second["clips"][n]["onset_f1"] for n in sorted(names)])
+    return interval([first["clips"][n][key] - second["clips"][n][key] for n in sorted(names)])
 
 
 def run_cases(maker: Maker, arguments: argparse.Namespace) -> dict[str, Any]:

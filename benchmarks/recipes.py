@@ -20,16 +20,16 @@ import json
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evaluate import ROOT
+from evaluate import ROOT, paired
 from outcome import put_out
 from quantization import made_bundles
+from tables import study
 
 from edgefoley import sound_files
 from edgefoley.bench.clip import PROMPT, study_clip
@@ -46,11 +46,6 @@ HERE = Path(__file__).resolve().parent
 RECIPES = ("fp32", "int8-dynamic", "int8", "w8a16")  # the first is what the others are compared with
 SCORES = ("onset_f1", "onset_f1_50", "kl_yamnet", "cos_yamnet")
 DURATION = Fraction(10)
-
-
-def study() -> dict[str, Any]:
-    """The published study's figures."""
-    return tomllib.loads((HERE / "study.toml").read_text(encoding="utf-8"))
 
 
 def here(bundles: dict[str, Bundle], rounds: int, threads: int | None) -> dict[str, Any]:
@@ -91,10 +86,8 @@ def scored(bundle: Bundle, folder: Path, shared: Path, limit: int | None) -> dic
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"evaluate.py failed:\n{done.stderr}")
-    clips: dict[str, Any] = json.loads((folder / "clips" / "scores.json").read_text(encoding="utf-8"))[
-        "clips"
-    ]
-    return clips
+    found: dict[str, Any] = json.loads((folder / "clips" / "scores.json").read_text(encoding="utf-8"))
+    return found
 
 
 def _zimtohrli() -> Callable[[Any, Any], float] | None:
@@ -110,13 +103,12 @@ def kept(bundles: dict[str, Bundle], work: Path, shared: Path, limit: int | None
     measures = {"log_mel_db": log_mel_distance, "zimtohrli": _zimtohrli()}
     scores = {name: scored(bundle, work / name, shared, limit) for name, bundle in bundles.items()}
     first, *others = scores
-    clips = sorted(scores[first])
+    clips = sorted(scores[first]["clips"])
     found: dict[str, Any] = {
-        first: {key: interval([scores[first][clip][key] for clip in clips]) for key in SCORES}
+        first: {key: interval([scores[first]["clips"][clip][key] for clip in clips]) for key in SCORES}
     }
     for name in others:
-        pairs = [[scores[n][clip] for n in (name, first)] for clip in clips]
-        found[name] = {key: interval([made[key] - plain[key] for made, plain in pairs]) for key in SCORES}
+        found[name] = {key: paired(scores[name], scores[first], key) for key in SCORES}
         waves = [
             [sound_files.read_sound(work / n / "clips" / f"{clip}.wav").samples for n in (name, first)]
             for clip in clips

@@ -17,8 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tables import PARTS
+
 HERE = Path(__file__).resolve().parent
-PARTS = ("speed", "flops", "evaluate", "recipes")
 
 
 def options_of(part: str, arguments: argparse.Namespace) -> list[str] | str:

@@ -30,6 +30,11 @@ Results = Mapping[str, Any]
 TEXTS: dict[str, Any] = tomllib.loads((HERE / "tables.toml").read_text(encoding="utf-8"))
 
 
+def study() -> dict[str, Any]:
+    """The published study's figures."""
+    return tomllib.loads((HERE / "study.toml").read_text(encoding="utf-8"))
+
+
 def load_results() -> dict[str, Any]:
     """Part -> its results, cases reachable by name; {} for a part that was never run."""
     found: dict[str, Any] = {}
@@ -135,10 +140,9 @@ def pair(values: Sequence[float | None], unit: str, language: str) -> str:
 
 def beside_the_study(results: Results, language: str) -> list[str]:
     """The published study's devices: its figures, and nano's projections for the same devices."""
-    study = tomllib.loads((HERE / "study.toml").read_text(encoding="utf-8"))
-    unknown, rows = say("unknown", language), []
+    published, unknown, rows = study(), say("unknown", language), []
     ours = say("ours", language).format(PACKAGED)
-    for device in study["device"]:
+    for device in published["device"]:
         only = device.get("int8_only", False)
         cells = [
             pair(device[key], unit, language)
@@ -154,7 +158,7 @@ def beside_the_study(results: Results, language: str) -> list[str]:
     rows.append(_this_machine(results, ours, language))
     sizes = [look_up(results, f"recipes/here/rows/{recipe}/bytes") for recipe in ("fp32", PACKAGED)]
     about = sentence(
-        "study", language, pair(study["size_mb"], "MB", language),
+        "study", language, pair(published["size_mb"], "MB", language),
         pair([None if size is None else size / 1e6 for size in sizes], "MB", language),
     )  # fmt: skip
     return [*rows_of(TEXTS["head"]["study"][language], rows), "", about]
@@ -167,9 +171,7 @@ def _this_machine(results: Results, ours: str, language: str) -> list[str]:
     time = [look_up(row, "warm_s/least") for row in both]
     memory = [look_up(row, "peak_mb/median") for row in both]
     watts = [row.get("watts") for row in both]
-    name = {"en": "this machine ({})", "zh": "本机（{}）"}[language].format(
-        here["card"].get("processor", "?")
-    )
+    name = say("here", language).format(here["card"].get("processor", "?"))
     cells = [pair(time, "s", language), pair(memory, "MB", language), pair(watts, "W", language)]
     return [name, ours, *cells, say("unknown", language), say("measured", language)]
 

@@ -36,6 +36,8 @@ def test_fast_is_faster_and_says_what_is_not_known() -> None:
     usual, fast = (advise("raspberry-pi-5", Fraction(10), quality).chosen for quality in ("balanced", "fast"))
     assert usual and fast and fast.guidance <= 1 and fast.num_steps == -(-usual.num_steps // 2)
     assert (fast.seconds or 0) < 0.95 * (usual.seconds or 0) and "not measured" in fast.remark
+    assert fast.projection and usual.projection  # half the steps of one pass instead of two
+    assert fast.projection.estimate.denoising < 0.3 * usual.projection.estimate.denoising
 
 
 def test_longer_clips_take_longer_and_the_longest_fits() -> None:

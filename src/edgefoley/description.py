@@ -19,7 +19,7 @@ import numpy as np
 from edgefoley import media
 from edgefoley.bundle import Bundle
 from edgefoley.classes import ClassTable, Sound, prompts, read_class_table
-from edgefoley.encoders import look, other_table
+from edgefoley.encoders import class_probabilities, look
 from edgefoley.errors import UsageError
 from edgefoley.events import EventList
 from edgefoley.pipeline import Pipeline
@@ -148,9 +148,8 @@ def _table(bundle: Bundle) -> tuple[ClassTable | None, tuple[str, ...]]:
 def _seen(pipeline: Pipeline, table: ClassTable, clip: Clip) -> Seen:
     frames = clip.views["visual"].frames
     logits = look(pipeline.graphs, clip.views["visual"])[1]
-    if logits is None or logits.shape[1] != len(table.names):
-        raise other_table(pipeline.bundle, len(table.names))
-    probabilities = table.probabilities(logits)
+    assert logits is not None  # ``_table`` gives none for a model without
+    probabilities = class_probabilities(pipeline.bundle, table, logits)
     pipeline.graphs.done("visual")
     rate = pipeline.bundle.timeline.visual_rate
 

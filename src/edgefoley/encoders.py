@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefoley.bundle import Bundle
-from edgefoley.classes import prompts, read_class_table
+from edgefoley.classes import ClassTable, prompts, read_class_table
 from edgefoley.errors import BundleIntegrityError
 from edgefoley.graphs import Graphs
 from edgefoley.preprocess import tokenize, tokenize_together
@@ -66,14 +66,15 @@ def look(graphs: Graphs, view: FrameView) -> tuple[FloatArray, FloatArray | None
     ) if logits else None
 
 
-def other_table(bundle: Bundle, named: int) -> BundleIntegrityError:
-    """The error of a bundle whose class table has ``named`` names, and whose encoder another number of
-    classes."""
-    count = bundle.components["visual"].width("class_logits")
-    return BundleIntegrityError(
-        f"model {bundle.name!r} tells {count} classes apart and names {named}: its class table belongs to "
-        "another image encoder. Make the bundle again."
-    )
+def class_probabilities(bundle: Bundle, table: ClassTable, logits: FloatArray) -> FloatArray:
+    """(M, classes) of class logits of M pictures. Raises BundleIntegrityError where the ``table`` names
+    another number of classes than the bundle's encoder tells apart."""
+    if logits.shape[1] != len(table.names):
+        raise BundleIntegrityError(
+            f"model {bundle.name!r} tells {logits.shape[1]} classes apart and names {len(table.names)}: its "
+            "class table belongs to another image encoder. Make the bundle again."
+        )
+    return table.probabilities(logits)
 
 
 def suggestion(graphs: Graphs, logits: FloatArray | None) -> str:
@@ -83,9 +84,7 @@ def suggestion(graphs: Graphs, logits: FloatArray | None) -> str:
     if logits is None or path is None:
         return ""
     table = read_class_table(path)
-    if logits.shape[1] != len(table.names):
-        raise other_table(graphs.bundle, len(table.names))
-    mean = table.probabilities(logits).mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = class_probabilities(graphs.bundle, table, logits).mean(axis=0, dtype=np.float64).astype(np.float32)
     return prompts(table.suggest(mean))["en"]
 
 

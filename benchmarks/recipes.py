@@ -22,10 +22,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from evaluate import ROOT, paired
 from outcome import put_out
 from quantization import made_bundles
@@ -90,17 +90,11 @@ def scored(bundle: Bundle, folder: Path, shared: Path, limit: int | None) -> dic
     return found
 
 
-def _zimtohrli() -> Callable[[Any, Any], float] | None:
-    try:
-        zimtohrli_mos(np.zeros(48_000, np.float32), np.zeros(48_000, np.float32))
-    except ImportError:
-        return None
-    return zimtohrli_mos
-
-
 def kept(bundles: dict[str, Bundle], work: Path, shared: Path, limit: int | None) -> dict[str, Any]:
     """Scores of the first bundle, and of each other one minus those, clip by clip."""
-    measures = {"log_mel_db": log_mel_distance, "zimtohrli": _zimtohrli()}
+    measures: dict[str, Callable[[Any, Any], float]] = {"log_mel_db": log_mel_distance}
+    if find_spec("zimtohrli") is not None:
+        measures["zimtohrli"] = zimtohrli_mos
     scores = {name: scored(bundle, work / name, shared, limit) for name, bundle in bundles.items()}
     first, *others = scores
     clips = sorted(scores[first]["clips"])
@@ -114,9 +108,8 @@ def kept(bundles: dict[str, Bundle], work: Path, shared: Path, limit: int | None
             for clip in clips
         ]
         found[name] |= {
-            key: interval([measure(*pair) for pair in waves])
-            for key, measure in measures.items() if measure is not None
-        }  # fmt: skip
+            key: interval([measure(*pair) for pair in waves]) for key, measure in measures.items()
+        }
     return {"clips": len(clips), "reference": first, "rows": found}
 
 

@@ -11,6 +11,7 @@ Nothing here says how good a sound is, only how much of the model's own answer a
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,8 @@ from outcome import put_out
 from edgefoley import media
 from edgefoley.metrics.audio_quality import log_mel_distance
 from edgefoley.pipeline import Pipeline
-from edgefoley.sampling import SOLVERS, evaluated, noise, sigmas
+from edgefoley.sampling import SOLVERS, evaluated, sigmas
 from edgefoley.types import Conditioning, FloatArray
-from edgefoley.velocity import VelocityField
 
 CLIP = Path(__file__).parent.parent / "examples" / "bouncing_ball.mp4"
 WORDS = (
@@ -51,14 +51,13 @@ class Walker:
         self.pipeline, self.conditioning, self.guidance = pipeline, conditioning, guidance
 
     def latents(self, solver: str, steps: int, shift: float, seed: int) -> FloatArray:
-        levels = sigmas(steps, shift)
-        field = VelocityField(
-            self.pipeline.graphs, self.conditioning, self.guidance, evaluated(SOLVERS[solver], levels)
-        )
-        depth = int(self.pipeline.bundle.components["denoiser"].attributes["latent_dim"])
-        start = np.ascontiguousarray(noise(seed, (field.count, depth)).T[None])
-        *_, (_, _, end) = SOLVERS[solver](field, start, levels)
-        return end
+        own = self.pipeline.bundle
+        self.pipeline.bundle = replace(own, defaults=replace(own.defaults, solver=solver, shift=shift))
+        try:
+            *_, last = self.pipeline.denoise(self.conditioning, seed, steps, self.guidance)
+        finally:
+            self.pipeline.bundle = own
+        return last.latents
 
     def sound(self, latents: FloatArray) -> FloatArray:
         return self.pipeline.decode(latents, self.conditioning.duration).samples
@@ -76,7 +75,7 @@ def main() -> None:
     )
     parser.add_argument("--model", default="nano")
     parser.add_argument("--guidance", type=float, help="default: the model's")
-    parser.add_argument("--shifts", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--shifts", type=float, nargs="+", default=[1.0, 2.0])
     parser.add_argument("--reference", type=int, default=64, help="steps of the midpoint rule")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--json", type=Path)

@@ -83,14 +83,23 @@ def sentence(name: str, language: str, *facts: Any) -> str:
     return str(TEXTS["sentences"][name][language]).format(*facts)
 
 
+def measured(
+    results: Results, part: str, language: str, write: Callable[..., str], **facts: Any
+) -> list[str]:
+    """The rows of ``part`` in tables.toml: name, value as ``write(value, row)`` puts it, aim."""
+    rows = []
+    for row in TEXTS[part]:
+        value = look_up(results, row["place"])
+        shown = say("unknown", language) if value is None else write(value, row)
+        rows.append([row[language].format(**facts), shown, row["aim"][language]])
+    return rows_of(["", say("measured", language), say("aim", language)], rows)
+
+
 def cost(results: Results, language: str) -> list[str]:
     """What the packaged model costs here."""
-    card, rows = look_up(results, "speed/card") or {}, []
-    for row in TEXTS["cost"]:
-        value = look_up(results, row["place"])
-        shown = say("unknown", language) if value is None else f"{number(value)} {row['unit']}"
-        rows.append([row[language].format(threads=card.get("threads", 2)), shown, row["aim"][language]])
-    found = rows_of(["", say("measured", language), say("aim", language)], rows)
+    card = look_up(results, "speed/card") or {}
+    unit = lambda value, row: f"{number(value)} {row['unit']}"  # noqa: E731
+    found = measured(results, "cost", language, unit, threads=card.get("threads", 2))
     if card:
         facts = (card[key] for key in ("processor", "threads", "onnxruntime", "steps", "guidance"))
         found += ["", sentence("cost", language, *facts)]
@@ -99,12 +108,7 @@ def cost(results: Results, language: str) -> list[str]:
 
 def fit(results: Results, language: str) -> list[str]:
     """How well the packaged model's sound fits."""
-    rows = []
-    for row in TEXTS["fit"]:
-        value = look_up(results, row["place"])
-        shown = say("unknown", language) if value is None else mean(value)
-        rows.append([row[language], shown, row["aim"][language]])
-    return rows_of(["", say("measured", language), say("aim", language)], rows)
+    return measured(results, "fit", language, lambda value, _: mean(value))
 
 
 def recipes(results: Results, language: str) -> list[str]:

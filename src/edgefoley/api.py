@@ -172,8 +172,10 @@ class _Run:
             given = options.events
             self.edited = given if isinstance(given, EventList) else read_event_file(os.fspath(given))
         self.offset = exact(options.offset_ms, "offset_ms", "milliseconds") or Fraction(0)
-        defaults = pipeline.bundle.defaults
-        guidance = defaults.guidance if options.guidance_scale is None else options.guidance_scale
+        guidance = options.guidance_scale
+        if guidance is None:
+            guidance = pipeline.bundle.defaults.guidance_with(options.negative_prompt or "")
+            self.options = replace(options, guidance_scale=guidance)
         if options.negative_prompt and guidance <= 1:
             raise UsageError(
                 f"the negative prompt {options.negative_prompt!r} would do nothing: it acts with guidance "

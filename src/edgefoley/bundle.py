@@ -59,13 +59,20 @@ PUBLISHED = ("xl", "xxl")
 @dataclass(frozen=True)
 class Defaults:
     """What is used where the caller leaves a choice open: ``steps`` >= 1, ``guidance`` (up to 1: one pass per
-    step), the ``negative_prompt``, the ``solver`` of ``sampling.SOLVERS`` and the schedule's ``shift``."""
+    step), the ``negative_prompt``, the ``solver`` of ``sampling.SOLVERS``, the schedule's ``shift``, and
+    ``negative_guidance``, the guidance where there is a negative prompt (0: the same), for a model that needs
+    none without."""
 
     steps: int
     guidance: float
     negative_prompt: str
     solver: str = "euler"
     shift: float = 1.0
+    negative_guidance: float = 0.0
+
+    def guidance_with(self, negative_prompt: str) -> float:
+        """The guidance for this negative prompt, which may be empty."""
+        return self.negative_guidance or self.guidance if negative_prompt.strip() else self.guidance
 
 
 @dataclass(frozen=True)
@@ -277,9 +284,10 @@ def _parse(folder: Path, manifest: Any) -> Bundle:
 
 
 def _defaults(data: Mapping[str, Any]) -> Defaults:
-    known = {key: data[key] for key in ("solver", "shift") if key in data}
+    known = {key: data[key] for key in ("solver", "shift", "negative_guidance") if key in data}
     defaults = Defaults(int(data["steps"]), float(data["guidance"]), str(data["negative_prompt"]), **known)
-    if defaults.steps < 1 or not defaults.guidance >= 0 or not defaults.shift > 0:
+    guidances = defaults.guidance, defaults.negative_guidance
+    if defaults.steps < 1 or not min(guidances) >= 0 or not defaults.shift > 0:
         raise BundleIntegrityError(f"the defaults make no sense: {dict(data)}")
     return defaults
 

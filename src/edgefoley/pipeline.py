@@ -236,7 +236,7 @@ class Pipeline:
         ``guidance_scale`` up to 1 costs one pass per step, above it two. Raises UsageError at once,
         NumericError at the step where values stop being finite.
         """
-        steps, guidance = self._choices(num_steps, guidance_scale)
+        steps, guidance = self._choices(num_steps, guidance_scale, conditioning.negative_prompt)
         levels = sigmas(steps, self.bundle.defaults.shift)
         asked = evaluated(SOLVERS[self._solver()], levels)
         field = VelocityField(self._graphs, conditioning, guidance, asked)
@@ -291,7 +291,7 @@ class Pipeline:
         """One take from what ``encode`` returned. The stats begin with the conditioning's own stages; for a
         further take of the same conditioning, pass ``replace(conditioning, stages=())`` to count the encoders
         once."""
-        steps, guidance = self._choices(num_steps, guidance_scale)
+        steps, guidance = self._choices(num_steps, guidance_scale, conditioning.negative_prompt)
         report, watch = on_progress or _no_progress, Stopwatch()
         with watch.stage("denoise"):
             report("denoise", 0.0)
@@ -326,7 +326,8 @@ class Pipeline:
     ) -> Foley:
         """``encode`` and ``render`` in one call. ``on_progress(stage, fraction)`` hears "encode", "denoise"
         and "decode", each from 0 to 1."""
-        self._choices(num_steps, guidance_scale)
+        asked = self.bundle.defaults.negative_prompt if negative_prompt is None else negative_prompt
+        num_steps, guidance_scale = self._choices(num_steps, guidance_scale, asked)
         if seed < 0:
             raise UsageError(f"the seed must be 0 or above, got {seed}.")
         seconds = self._duration(clip, prompt, duration)
@@ -354,10 +355,13 @@ class Pipeline:
             )
         return solver
 
-    def _choices(self, num_steps: int | None, guidance_scale: float | None) -> tuple[int, float]:
+    def _choices(
+        self, num_steps: int | None, guidance_scale: float | None, negative_prompt: str = ""
+    ) -> tuple[int, float]:
         defaults = self.bundle.defaults
         steps = defaults.steps if num_steps is None else num_steps
-        guidance = defaults.guidance if guidance_scale is None else float(guidance_scale)
+        own = defaults.guidance_with(negative_prompt)
+        guidance = own if guidance_scale is None else float(guidance_scale)
         if steps < 1:
             raise UsageError(f"steps must be at least 1, got {steps}.")
         if not (math.isfinite(guidance) and guidance >= 0):

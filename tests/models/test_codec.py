@@ -16,7 +16,7 @@ from edgefoley.models.codec import (  # noqa: E402
     ExportDecoder,
     mel_bank,
     mel_interpolation,
-    white_noise,
+    unsaid_noise,
 )  # fmt: skip
 
 SMALL = CodecConfig(coarse_width=32, fine_width=24, coarse_depth=1, fine_depth=1)
@@ -159,19 +159,51 @@ def test_exported_decoder_is_the_decoder(codec: Codec) -> None:
 
 
 def test_excitation_is_white_with_unit_variance_and_fluctuates_like_noise() -> None:
-    """The stored spectra overlap-add to white noise of variance one; their magnitudes vary as those of noise
-    do (Rayleigh: deviation 0.52 of the mean). Evened out, rain was heard as a synthesizer."""
-    spectra = white_noise(SMALL).numpy().astype(np.complex128)
+    """Where latents say nothing of it: the stored spectra overlap-add to white noise of variance one; their
+    magnitudes vary as those of noise do (Rayleigh: deviation 0.52 of the mean)."""
+    spectra = unsaid_noise(SMALL, torch.zeros(64, SMALL.features)).numpy().astype(np.complex128)
     magnitude = np.abs(spectra[:, 1:-1])
     assert magnitude.std() / magnitude.mean() == pytest.approx(math.sqrt(4 / math.pi - 1), abs=0.01)
+    inner = overlapped(spectra)
+    assert inner.std() == pytest.approx(1, abs=0.02) and abs(inner.mean()) < 0.02
+    correlation = [np.mean(inner[lag:] * inner[: len(inner) - lag]) for lag in (1, 2, 7, 320)]
+    assert np.abs(correlation).max() < 0.03
+
+
+def overlapped(spectra: np.ndarray) -> np.ndarray:
+    """The wave of windows' spectra, without the ends that fewer windows cover."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1280) / 1280)
     wave = np.zeros(149 * 320 + 1280)
     for i, frame in enumerate(np.fft.irfft(spectra, 1280) * window):
         wave[i * 320 : i * 320 + 1280] += frame / 1.5
-    inner = wave[1280:-1280]
-    assert inner.std() == pytest.approx(1, abs=0.02) and abs(inner.mean()) < 0.02
-    correlation = [np.mean(inner[lag:] * inner[: len(inner) - lag]) for lag in (1, 2, 7, 320)]
-    assert np.abs(correlation).max() < 0.03
+    return wave[480 + 960 : -1280]  # frame 0 begins 480 samples before latent 0
+
+
+def test_excitation_lacks_what_latents_say_of_a_noise_and_nothing_else(codec: Codec) -> None:
+    """Band levels of noise fluctuate. Of the stored noise the part within the latents' components is mostly
+    gone, the rest is there as in white noise, and the variance is one."""
+    levels = codec.encoder.synthesis[:-3, :-3].double().numpy()
+    rows = np.linalg.qr(levels.T)[0]
+
+    def parts(synthesis: torch.Tensor) -> tuple[float, float, float]:
+        wave = overlapped(unsaid_noise(SMALL, synthesis).numpy().astype(np.complex128))
+        wave = wave[: len(wave) // 960 * 960].astype(np.float32)
+        found = codec.encoder.features(torch.from_numpy(wave)[None])[0, 2:-2, :-3].double().numpy()
+        found -= found.mean(0)
+        said = found @ rows @ rows.T
+        return float(said.std()), float((found - said).std()), float(wave.std())
+
+    white, less = parts(torch.zeros(64, SMALL.features)), parts(codec.decoder.synthesis)
+    assert less[0] < 0.4 * white[0]
+    assert less[1] == pytest.approx(white[1], rel=0.1)
+    assert less[2] == pytest.approx(1, abs=0.03)
+
+
+def test_excitation_follows_the_weights_that_are_loaded(codec: Codec) -> None:
+    fresh = Codec(SMALL)
+    assert not torch.equal(fresh.decoder.noise_real, codec.decoder.noise_real)
+    fresh.load_state_dict(codec.state_dict())
+    assert torch.equal(fresh.decoder.noise_real, codec.decoder.noise_real)
 
 
 def test_mel_bank_and_interpolation() -> None:

@@ -76,6 +76,39 @@ def test_the_target_is_the_teachers_velocity_mixed_with_the_true_one(monkeypatch
     assert not torch.equal(seen[0][1], seen[2][1]) and float(seen[2][1].min()) > 0
 
 
+def test_from_data_the_target_is_the_true_velocity_and_what_guidance_adds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A teacher of guidance 3 whose passes differ by d adds 2 d."""
+    batch, teacher = SOURCE.train(0), NetworkTeacher(network(), Origin(), 3.0, bf16=False)
+    monkeypatch.setattr(
+        "edgefoley.train.teachers.passes_of", lambda *_: lambda x, sigma: (x.sin() + 1, x.sin() - 0.5)
+    )
+
+    def fake(network, batch, guidance, bf16):
+        def velocity(latents, sigma):
+            at = sigma[:, None, None]
+            noise = (latents - (1 - at) * batch["latents"]) / at
+            return noise - batch["latents"] + 2 * 1.5
+
+        return velocity
+
+    monkeypatch.setattr("edgefoley.train.distill_student.velocity_of", fake)
+    args = (network(), teacher, SOURCE.weights, batch)
+    assert float(student_loss(*args, Lesson(0.2, False, False, from_data=True), 3).max()) < 1e-6
+    assert float(student_loss(*args, Lesson(0.2, False, False), 3).min()) > 1e-2
+
+
+def test_what_guidance_adds_is_the_guided_velocity_without_a_single_pass() -> None:
+    batch, teacher = SOURCE.train(1), NetworkTeacher(network(), Origin(), 2.5, bf16=False)
+    latents, sigma = torch.randn_like(batch["latents"]), torch.full((len(batch["latents"]),), 0.4)
+    with torch.no_grad():
+        guided = teacher.velocity(latents, sigma, batch)
+        single = NetworkTeacher(teacher.network, Origin(), 1.0, bf16=False).velocity(latents, sigma, batch)
+        assert torch.allclose(single + teacher.push(latents, sigma, batch), guided, atol=1e-5)
+        assert not torch.allclose(single, guided, atol=1e-3)
+
+
 def run(
     out: Path, folder: Path, steps: int, guidance: float = 1.0, minutes: float = 0.0, source=SOURCE
 ) -> str:

@@ -11,7 +11,15 @@ torch = pytest.importorskip("torch")
 
 from edgefoley.train.scenes.pool import Crop, Pool, render_shard  # noqa: E402
 from edgefoley.train.sync import calibrate  # noqa: E402
-from edgefoley.train.sync_crops import FAR, Batches, agreement, augment, placed, targets  # noqa: E402
+from edgefoley.train.sync_crops import (  # noqa: E402
+    FAR,
+    Batches,
+    agreement,
+    augment,
+    overlaid,
+    placed,
+    targets,
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +68,16 @@ def test_twins_show_the_same_stretch_otherwise(pool):
     assert all(torch.equal(batch[key], again[key]) for key in batch)
     with pytest.raises(ValueError, match="twins"):
         Batches(pool, 6, 40, seed=3, twins=4)
+
+
+def test_what_shines_through_is_repeated_where_the_stretch_is(pool):
+    thin = pool.crop(0, 0.0, 50, every=4)
+    other = np.random.default_rng(0).integers(0, 256, thin.frames.shape).astype(np.uint8)
+    made = overlaid(np.random.default_rng(1), thin, other)
+    new = np.diff(np.arange(50) - thin.ages * 25) > 0.5  # another frame than at the place before
+    change = np.abs(np.diff(made.astype(int), axis=0)).max((1, 2))
+    assert 0 < new.sum() < len(new)
+    assert np.all(change[new] > 0) and np.all(change[~new] == 0)
 
 
 def test_augmentation_keeps_a_moving_thing_moving_at_the_same_frames():

@@ -43,6 +43,7 @@ STUDENT_EPILOG = """\b
 Examples:
   edgefoley distill student --teacher runs/transformer --compile
   edgefoley distill student --teacher runs/transformer --config small.json --train-steps 8000
+  edgefoley distill student --teacher runs/transformer --guidance 4 --from-data --negatives 0
   edgefoley distill student --teacher /data/hunyuan --features runs/xl-features --device cuda
 """
 FEATURES_EPILOG = """\b
@@ -211,6 +212,9 @@ def steps_command(
               help="Of the teacher; above 1 it is folded in.")  # fmt: skip
 @click.option("--true", "true_share", type=click.FloatRange(0, 1), default=0.2, show_default=True,
               metavar="SHARE", help="Of the true velocity in what is learnt.")  # fmt: skip
+@click.option(
+    "--from-data", is_flag=True, help="Learn the true velocity, and of the teacher what guidance adds."
+)
 @click.option("--negatives", type=click.FloatRange(0, 1), default=0.25, show_default=True, metavar="SHARE",
               help="Of the examples: with a negative prompt, where guidance is folded in.")  # fmt: skip
 @click.option("--features", type=THERE, metavar="FOLDER",
@@ -226,13 +230,13 @@ def student_command(teacher: Path, out: Path, config: Path | None, guidance: flo
     from edgefoley.train.distill_student import StudentPlan, distill_student
     from edgefoley.train.teachers import read_config, student_config
 
-    own = {name: chosen.pop(name) for name in ("true_share", "start")}
+    own = {name: chosen.pop(name) for name in ("true_share", "start", "from_data")}
     runs, features, negatives = (chosen.pop(name) for name in ("runs", "features", "negatives"))
     effort = effort_of(**chosen)
     network = opened(teacher, guidance, effort)
     sizes = student_config(network.config, {} if config is None else read_config(config))
     source = source_of(teacher, runs, features, effort, negatives if guidance > 1 else 0.0)
-    plan = StudentPlan(out, teacher, sizes, **own)
+    plan = StudentPlan(out, teacher, sizes, folded=negatives > 0, **own)
     tell(lambda: distill_student(plan, network, source, effort, say), out)
 
 

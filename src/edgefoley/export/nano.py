@@ -205,7 +205,9 @@ def weight_digests(runs: Path, folder: Path, sync_taken: bool) -> dict[str, str]
 
 def defaults_of(args: argparse.Namespace) -> dict[str, Any]:
     """The manifest's part for what the caller leaves open."""
-    chosen = {name: getattr(args, name) for name in ("steps", "guidance", "solver")}
+    chosen = {
+        name: getattr(args, name) for name in ("steps", "guidance", "negative_guidance", "solver", "shift")
+    }
     return {**chosen, "negative_prompt": ""}
 
 
@@ -221,7 +223,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("src/edgefoley/bundles/nano"))
     parser.add_argument("--steps", type=int, default=6, help="default denoising steps of the bundle")
     parser.add_argument("--solver", choices=SOLVERS, default="adams-bashforth", help="how it takes them")
-    parser.add_argument("--guidance", type=float, default=2.5, help="default guidance of the bundle")
+    parser.add_argument("--shift", type=float, default=2.0, help="of its schedule")
+    parser.add_argument("--guidance", type=float, default=4.0, help="default guidance of the bundle")
+    parser.add_argument(
+        "--negative-guidance", type=float, default=0.0, help="where a negative prompt is given; 0: the same"
+    )
     parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
     parser.add_argument(
         "--sync-from", type=Path, metavar="BUNDLE",

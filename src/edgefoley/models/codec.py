@@ -6,10 +6,10 @@ attack (``models/attack.py``). Every latent channel has zero mean and unit varia
 come first, which suits flow matching. Phases are not transmitted.
 
 The decoder spells the envelope out again, ConvNeXt blocks (Liu et al. 2022, arXiv 2201.03545) refine it bin
-by bin, a fixed noise and a click at each dry attack are shaped by it, and a few rounds of Griffin and Lim's
-algorithm (``models/phase.py``) make of that a wave which has the shaped noise's spectrogram: without them its
-frames do not fit together. Training is therefore regression of spectra, and cannot invent a
-buzz; learned phases did twice (docs/LOG.md).
+by bin, a fixed noise (``unsaid_noise``) and a click at each dry attack are shaped by it, and a few rounds of
+Griffin and Lim's algorithm (``models/phase.py``) make of that a wave which has the shaped noise's
+spectrogram: without them its frames do not fit together. Training is therefore regression of spectra, and
+cannot invent a buzz; learned phases did twice (docs/LOG.md).
 
 Frame j covers samples [320 j - 480, 320 j + 800): n latents are exactly 960 n samples and no frame is lost at
 an edge. The noise repeats every ``noise_latents`` latents; a chunk that starts at a multiple of that hears
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgefoley.models.attack import AttackConfig, attacks, gate, impulses
@@ -31,6 +32,9 @@ from edgefoley.models.phase import Bases, bin_order, dft_bases, frames_of, griff
 
 FLOOR = 1e-8  # power spectral density that counts as silence: white noise of -80 dB re full scale
 ATTACK = AttackConfig(floor=FLOOR)
+NOISE_ROUNDS = (
+    3  # after which a quarter of what the latents could say of the noise is left; more change little
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,11 @@ class CodecConfig:
     @property
     def bins(self) -> int:
         return self.window // 2 + 1
+
+    @property
+    def noise_frames(self) -> int:
+        """STFT frames of one period of the noise."""
+        return self.noise_latents * self.fold
 
     @property
     def features(self) -> int:
@@ -216,9 +225,16 @@ class CodecDecoder(nn.Module):
         self.register_buffer("synthesis", torch.zeros(c.latent_dim, c.features))
         across = mel_interpolation(c.bands, c.bins)[:, order]
         self.register_buffer("interpolation", across, persistent=False)
-        noise = white_noise(c)[:, order]
-        self.register_buffer("noise_real", noise.real.contiguous(), persistent=False)
-        self.register_buffer("noise_imag", noise.imag.contiguous(), persistent=False)
+        self.register_buffer("noise_real", torch.zeros(c.noise_frames, c.bins), persistent=False)
+        self.register_buffer("noise_imag", torch.zeros(c.noise_frames, c.bins), persistent=False)
+        self.draw_noise()
+        self.register_load_state_dict_post_hook(lambda module, _: module.draw_noise())
+
+    def draw_noise(self) -> None:
+        """Set the noise, which depends on what latents say: after ``synthesis`` has been set."""
+        noise = unsaid_noise(self.config, self.synthesis.cpu())[:, bin_order(self.config.window)]
+        self.noise_real.copy_(noise.real)
+        self.noise_imag.copy_(noise.imag)
 
     def levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithm of the power spectral density (B, 3 n, bins) and attacks (B, n, 3)."""
@@ -260,27 +276,51 @@ class CodecDecoder(nn.Module):
         gain = (level.clamp(max=7.0).exp() - 1.5 * FLOOR).clamp(min=1e-14).sqrt()
         real, imag = self.excitation(level, found, noise_offset, bases)
         open_ = gate(found, c.hop, ATTACK)
-        # The noise keeps the fluctuations that any noise has: evened out it is heard as a drone.
+        # The noise keeps those fluctuations that the latents do not tell: evened out it is heard as a drone.
         start = gain * real, gain * imag
         magnitude = gain * (real.square() + imag.square()).clamp(min=1e-12).sqrt()
         return griffin_lim(magnitude, start, open_, c.rounds, c.momentum, bases)[:, None]
 
 
-def white_noise(config: CodecConfig) -> Tensor:
-    """Spectra (frames, bins), complex, of the windows of a periodic white noise of variance one; the same on
-    every machine.
+def white_noise(config: CodecConfig) -> NDArray[np.float64]:
+    """A periodic white noise of variance one (samples of ``noise_latents``,); the same on every machine."""
+    count = config.noise_latents * config.hop
+    bits = np.random.Generator(np.random.PCG64(0)).integers(0, 2**32, count, dtype=np.uint64)
+    return (bits / 2**31 - 1) * np.sqrt(3)  # uniform, unit variance
 
-    Its short-time magnitudes are left as they are. Evened out, they bring copies of noise nearer to their
-    originals in Zimtohrli's ear, and take from rain, surf and engines what they are known by.
+
+def unsaid_noise(config: CodecConfig, synthesis: Tensor) -> Tensor:
+    """Spectra (noise_frames, bins), complex, of the windows of a noise without what latents say of it, with
+    power one in every band; of white noise where ``synthesis`` (D, features) is zero.
+
+    Band levels of any noise fluctuate. A part of that is within reach of the latents' components, so a
+    recording's latents tell it and a generator makes it up; noise that fluctuates there by itself doubles it,
+    and evened-out noise lacks the other part. Both were heard as something else than rain (docs/LOG.md,
+    2026-11-29). Levels and waves are taken in turns, because spectra that were changed fit together no more.
     """
     c = config
-    count = c.noise_latents * c.hop
-    bits = np.random.Generator(np.random.PCG64(0)).integers(0, 2**32, count, dtype=np.uint64)
-    wave = (bits / 2**31 - 1) * np.sqrt(3)  # uniform, unit variance
-    starts = np.arange(c.noise_latents * c.fold) * c.frame_hop - (c.window - c.frame_hop) // 2
-    index = (starts[:, None] + np.arange(c.window)) % count
+    index = np.arange(c.noise_frames)[:, None] * c.frame_hop - (c.window - c.frame_hop) // 2
+    index = (index + np.arange(c.window)) % (c.noise_latents * c.hop)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(c.window) / c.window)
+    bank = mel_bank(c.bins, c.bands).double().numpy() / np.square(hann).sum()
+    across = mel_interpolation(c.bands, c.bins).double().numpy()
+    said = _row_space(synthesis[:-3, :-3].double().numpy())
+    wave = white_noise(c)
+    for _ in range(NOISE_ROUNDS if said.size else 0):
+        spectra = np.fft.rfft(wave[index] * hann)
+        power = np.abs(spectra) ** 2 @ bank + 1e-6
+        levels = np.log(power).reshape(c.noise_latents, -1)
+        heard = ((levels - levels.mean(0)) @ said.T @ said).reshape(power.shape) + np.log(power.mean(0))
+        spectra *= np.exp(-0.5 * heard @ across)
+        wave = np.zeros_like(wave)
+        np.add.at(wave, index, np.fft.irfft(spectra, c.window) * hann / 1.5)
     return torch.tensor(np.fft.rfft(wave[index] * hann), dtype=torch.complex64)
+
+
+def _row_space(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthonormal rows that span what the rows of ``matrix`` span."""
+    _, sizes, rows = np.linalg.svd(matrix, full_matrices=False)
+    return rows[sizes > 1e-9 * max(1e-9, sizes.max(initial=0))]
 
 
 class ExportDecoder(nn.Module):
@@ -312,6 +352,7 @@ class Codec(nn.Module):
         share = self.encoder.fit(features)
         self.decoder.centre.copy_(self.encoder.centre)
         self.decoder.synthesis.copy_(self.encoder.synthesis)
+        self.decoder.draw_noise()
         return share
 
     def encode(self, wave: Tensor) -> Tensor:

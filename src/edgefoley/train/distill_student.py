@@ -11,6 +11,11 @@ the targets is mixing the losses.
 The teacher may be guided. Its negatives are then folded into the student's words (``train.unwanted``), and
 the student is run without guidance; a student of plain velocities is guided when it runs, like its teacher.
 
+``from_data``: the target is the true velocity and, on top, what guidance adds to the teacher's. The student
+goes on learning from the examples, also what its teacher has not learnt, and needs one pass where the teacher
+needs two (Tang et al. 2025, "Diffusion models without classifier-free guidance", arXiv 2502.12154, take what
+guidance adds from the network itself as it learns).
+
 The student has the teacher's latents and features, and its licence.
 """
 
@@ -50,11 +55,13 @@ STREAM: Final = 1  # of the random numbers of training steps
 @dataclass(frozen=True)
 class Lesson:
     """What a student is asked for. ``true_share`` 0 … 1 of the target is noise - data; ``folded``: negatives
-    are among its words, because the teacher is guided."""
+    are among its words, because the teacher is guided; ``from_data``: all of the true velocity, and what
+    guidance adds."""
 
     true_share: float
     folded: bool
     bf16: bool
+    from_data: bool = False
 
 
 def student_loss(
@@ -67,7 +74,10 @@ def student_loss(
     at = sigma[:, None, None]
     latents = at * noise + (1 - at) * data
     target = noise - data
-    if lesson.true_share < 1:
+    if lesson.from_data:
+        with torch.no_grad():
+            target = target + teacher.push(latents, sigma, batch)
+    elif lesson.true_share < 1:
         with torch.no_grad():
             asked = teacher.velocity(latents, sigma, batch)
         target = lesson.true_share * target + (1 - lesson.true_share) * asked
@@ -127,21 +137,23 @@ def measured(contestants: list[Contestant], trial: Trial, plain: bool, say: Say)
     rows = compare(contestants, trial, say)
     for row, contestant in zip(rows, contestants, strict=True):
         row["parameters_m"] = sum(p.numel() for p in contestant.network.parameters()) / 1e6
-        guided_within = contestant.folded and not plain
+        guided_within = row is not rows[0] and not plain
         row["velocity_error"] = None if guided_within else velocity_error(contestant.network, trial)
     return rows
 
 
 @dataclass(frozen=True)
 class StudentPlan:
-    """A run of ``edgefoley distill student``. ``steps_shown`` and ``guidance_shown``: how the sounds behind
-    its table are made."""
+    """A run of ``edgefoley distill student``. ``folded``: negatives join its words where the teacher is
+    guided; ``steps_shown`` and ``guidance_shown``: how the sounds behind its table are made."""
 
     out: Path
     teacher: Path
     config: TransformerConfig
     true_share: float = 0.2
     start: Path | None = None
+    from_data: bool = False
+    folded: bool = True
     steps_shown: int = 12
     guidance_shown: float = 2.5
 
@@ -154,8 +166,10 @@ def distill_student(
     Raises UsageError when the folder is another run's or the examples do not fit the teacher.
     """
     source.check(teacher.config)
-    folded = teacher.guidance > 1
+    guided = teacher.guidance > 1
+    folded = guided and plan.folded
     facts = {"guidance": teacher.guidance, "true_share": plan.true_share, **described(effort)}
+    facts |= {"from_data": True} if plan.from_data else {}
     started = plan.start and str(plan.start)
     claim(
         plan.out,
@@ -165,15 +179,15 @@ def distill_student(
     student = new_student(plan.config, plan.start, say).to(effort.device)
     trial = trial_of(source, effort)
     plain = teacher.network  # not compiled: the table sees shapes that training does not
-    guidance = 1.0 if folded else plan.guidance_shown
+    guidance = 1.0 if guided else plan.guidance_shown
     reference = Contestant("teacher", plain, plan.steps_shown, plan.guidance_shown)
 
     def rows(name: str) -> list[Row]:
         small = Contestant(name, student, plan.steps_shown, guidance, folded)
-        return measured([reference, small], trial, not folded, say)
+        return measured([reference, small], trial, not guided, say)
 
     before = kept(plan.out / BEFORE, lambda: rows("student before"))
-    lesson = Lesson(plan.true_share, folded, effort.bf16)
+    lesson = Lesson(plan.true_share, folded, effort.bf16, plan.from_data)
     average = teach(student, teacher, source, effort, lesson, plan.out)
     origin = teacher.origin.then("distill student", teacher=str(plan.teacher), **facts)
     finish(plan.out, student, average.state, origin)

@@ -27,12 +27,26 @@ def velocity_of(model: Transformer, batch: Mapping[str, Tensor], guidance: float
     Guidance above 1 joins an unconditional pass without picture and event curve, whose words are
     ``batch["negative"]`` (1, T, D) with ``batch["negative_mask"]`` (1, T).
     """
+    passes = passes_of(model, batch, guidance > 1, bf16)
+
+    def velocity(latents: Tensor, sigma: Tensor) -> Tensor:
+        with_words, without = passes(latents, sigma)
+        return with_words if without is None else without + guidance * (with_words - without)
+
+    return velocity
+
+
+def passes_of(
+    model: Transformer, batch: Mapping[str, Tensor], both: bool, bf16: bool
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]:
+    """What ``velocity_of`` combines: (latents, sigma) -> the velocity with words, picture and events, and if
+    ``both`` the one without (else None)."""
     see, timed = batch["flags"][:, 0, None, None], batch["flags"][:, 1, None, None]
     visual = see * batch["visual"] + (1 - see) * model.empty_clip_feat
     sync = timed * batch["sync"] + (1 - timed) * model.empty_sync_feat
     text, mask = batch["text"], batch["mask"]
     count = len(text)
-    if guidance > 1:
+    if both:
         width = max(text.shape[1], batch["negative"].shape[1])
         pad = lambda x, n: torch.nn.functional.pad(x, (0, 0, 0, n - x.shape[1]))  # noqa: E731
         pad_mask = lambda x, n: torch.nn.functional.pad(x, (0, n - x.shape[1]))  # noqa: E731
@@ -41,17 +55,14 @@ def velocity_of(model: Transformer, batch: Mapping[str, Tensor], guidance: float
         visual = torch.cat([visual, model.empty_clip_feat.expand_as(visual)])
         sync = torch.cat([sync, model.empty_sync_feat.expand_as(sync)])
 
-    def velocity(latents: Tensor, sigma: Tensor) -> Tensor:
-        both = 2 if guidance > 1 else 1
-        x, t = latents.repeat(both, 1, 1), 1000 * sigma.repeat(both)
+    def passes(latents: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        times = 2 if both else 1
+        x, t = latents.repeat(times, 1, 1), 1000 * sigma.repeat(times)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
             made = model(x, t, text, visual, sync, mask[:, None, None, :]).float()
-        if both == 1:
-            return made
-        with_words, without = made.chunk(2)
-        return without + guidance * (with_words - without)
+        return (made[:count], made[count:]) if both else (made, None)
 
-    return velocity
+    return passes
 
 
 @torch.no_grad()

@@ -1,5 +1,8 @@
 """What the sync encoder sees in training: stretches of films, changed in look and frame rate, and twins.
 
+A quarter of the stretches is seen through another film in which things move and nothing sounds: real pictures
+move everywhere, and most of it is no event.
+
 A twin is the same stretch seen otherwise: other shades, other place in the picture, mirrored, fewer frames
 per second. Features of the same instant must agree between twins and differ between instants
 (``agreement``), an objective that needs no labels.
@@ -19,6 +22,7 @@ from edgefoley.train.scenes.truth import ACTIONS
 
 KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that names it
 SPREAD_S = 0.015  # of the Gaussian target around an event
+DISTRACTED = 0.25  # share of stretches over which a film without events lies half transparent
 THINNED = 0.35  # share of stretches of films above 20 frames/s that lose every second frame
 FAR = 4  # grid frames between instants that must differ
 SHARPNESS = 0.1  # temperature of the agreement
@@ -61,18 +65,30 @@ def placed(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def augment(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Other shades, in half of the cases another place in the picture, at times noise that differs from
-    frame to frame."""
+    """Other shades, in half of the cases another place in the picture, at times blur, and noise that differs
+    from frame to frame."""
     if rng.random() < 0.5:
         frames = placed(rng, frames)
     elif rng.random() < 0.5:
         frames = frames[:, :, ::-1]
     frames = shaded(rng, frames)
+    if rng.random() < 0.2:  # out of focus, or enlarged from a small picture
+        sigma = rng.uniform(0.4, 1.4)
+        frames = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
     if rng.random() < 0.25:
         grain = rng.normal(0, rng.uniform(1, 6), (8, *frames.shape[1:])).astype(np.int16)
         noisy = frames.astype(np.int16) + grain[rng.integers(0, 8, len(frames))]
         frames = np.clip(noisy, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(frames)
+
+
+def overlaid(rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The stretch with ``other``'s frames shining through it. Where it repeats a frame, so does the other: a
+    camera sees both at the same instants."""
+    shown = np.arange(len(crop.ages)) - np.floor(crop.ages * SYNC_RATE + 1e-3).astype(int)
+    share = rng.uniform(0.15, 0.45)
+    mixed = (1 - share) * crop.frames + share * other[shown.clip(0)]
+    return np.round(mixed).astype(np.uint8)
 
 
 class Batches:
@@ -83,6 +99,7 @@ class Batches:
         if not 0 <= 2 * twins <= size:
             raise ValueError(f"twins must be at most half of {size}, got {twins}")
         self.pool, self.size, self.frames, self.seed, self.twins = pool, size, frames, seed, twins
+        self.calm = [i for i, film in enumerate(pool.films) if not len(film["times"])]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, step])
@@ -99,8 +116,12 @@ class Batches:
         rate = len(stamps) / self.pool.seconds * cut[3]
         crop = self.pool.crop(*cut, 2 if rate > 20 and rng.random() < THINNED else 1)
         bumps, strength = targets(crop)
+        frames = crop.frames
+        if self.calm and rng.random() < DISTRACTED:
+            other, room = int(rng.choice(self.calm)), self.pool.seconds - self.frames / SYNC_RATE
+            frames = overlaid(rng, crop, self.pool.crop(other, rng.uniform(0, room), self.frames).frames)
         return {
-            "frames": augment(rng, crop.frames),
+            "frames": augment(rng, frames),
             "ages": crop.ages,
             "bumps": bumps,
             "strength": strength,

@@ -29,7 +29,7 @@ from edgefoley.convert import sources
 from edgefoley.convert.hunyuan import Folder, assemble, open_folder, transformer_state
 from edgefoley.errors import UsageError
 from edgefoley.models.transformer import NANO, Transformer, TransformerConfig
-from edgefoley.train.sampler import velocity_of
+from edgefoley.train.sampler import passes_of, velocity_of
 
 Batch = Mapping[str, Tensor]
 
@@ -85,6 +85,10 @@ class Teacher(Protocol):
         """Velocity (noise - data), (B, D, L) like ``latents``, at noise levels ``sigma`` (B,) in (0, 1]."""
         ...
 
+    def push(self, latents: Tensor, sigma: Tensor, batch: Batch) -> Tensor:
+        """What guidance adds to the velocity of a single pass, (B, D, L)."""
+        ...
+
 
 class NetworkTeacher:
     """A ``Transformer`` as a teacher. ``guidance`` above 1: its velocity is guided, at two passes each."""
@@ -97,6 +101,12 @@ class NetworkTeacher:
 
     def velocity(self, latents: Tensor, sigma: Tensor, batch: Batch) -> Tensor:
         return velocity_of(self.network, batch, self.guidance, self.bf16)(latents, sigma)
+
+    def push(self, latents: Tensor, sigma: Tensor, batch: Batch) -> Tensor:
+        if self.guidance <= 1:
+            return torch.zeros_like(latents)
+        with_words, without = passes_of(self.network, batch, True, self.bf16)(latents, sigma)
+        return (self.guidance - 1) * (with_words - cast(Tensor, without))
 
     def compile(self) -> None:
         """Make ``velocity`` quick: minutes once for every shape of batch."""

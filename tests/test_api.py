@@ -95,6 +95,16 @@ def test_generate_with_output(pipeline, video, tmp_path):
     assert pipeline.backend.runs["text"] == 2  # prompt and negative prompt, once for both takes
 
 
+def test_a_negative_prompt_takes_the_guidance_that_the_model_has_for_it(video, tmp_path):
+    defaults = {"negative_prompt": "", "negative_guidance": 2.5}
+    with edgefoley.Pipeline.open(make_fake_bundle(tmp_path / "fake", **defaults), "fake") as opened:
+        guidance = [
+            edgefoley.generate(video, "steps", model=opened, seed=3, **options)[0].foley.guidance_scale
+            for options in ({}, {"negative_prompt": "hiss"}, {"guidance_scale": 4.0})
+        ]
+    assert guidance == [1.0, 2.5, 4.0]
+
+
 def test_a_model_by_its_folder_is_opened_and_closed(tmp_path, monkeypatch):
     """The default engine has no files in this bundle, so the engine is swapped."""
     from edgefoley import api

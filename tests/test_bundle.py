@@ -152,6 +152,7 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda m: m["components"]["visual"]["attributes"].update(pixel="yuv"),
         "pixel must be",
     ),
+    "guidance below 0": (lambda m: m["defaults"].update(negative_guidance=-1), "defaults make no sense"),
     "no steps": (lambda m: m["defaults"].update(steps=0), "defaults make no sense"),
     "outside": (lambda m: m["tokenizer"].update(path="../tokenizer.json"), "leaves the bundle's folder"),
     "absolute": (lambda m: m["tokenizer"].update(path="/etc/passwd"), "leaves the bundle's folder"),

@@ -105,6 +105,15 @@ def test_negative_prompt_acts_with_guidance_and_only_then(pipeline: Pipeline, cl
     assert differ(run("", 3.0), run(None, 3.0))  # empty is a choice, not "use the default"
 
 
+def test_a_model_can_ask_for_guidance_where_something_is_to_be_avoided(tmp_path: Path, clip: Clip) -> None:
+    folder = make_fake_bundle(tmp_path, negative_prompt="", negative_guidance=3.0)
+    with Pipeline.open(folder, "fake") as pipeline:
+        plain, avoiding = (pipeline.generate(clip, "dog", words, seed=5) for words in (None, "hiss"))
+        asked = pipeline.generate(clip, "dog", "hiss", seed=5, guidance_scale=1.0)
+    assert [foley.guidance_scale for foley in (plain, avoiding, asked)] == [1.0, 3.0, 1.0]
+    assert differ(plain, avoiding) and not differ(plain, asked)
+
+
 def test_guidance_up_to_one_costs_one_pass(folder: Path, clip: Clip) -> None:
     for guidance, passes in ((0.0, 4), (1.0, 4), (1.5, 8)):
         backend = FakeBackend()

@@ -172,14 +172,15 @@ class _Run:
             given = options.events
             self.edited = given if isinstance(given, EventList) else read_event_file(os.fspath(given))
         self.offset = exact(options.offset_ms, "offset_ms", "milliseconds") or Fraction(0)
-        guidance = options.guidance_scale
+        defaults, guidance = pipeline.bundle.defaults, options.guidance_scale
         if guidance is None:
-            guidance = pipeline.bundle.defaults.guidance_with(options.negative_prompt or "")
+            negative = options.negative_prompt
+            guidance = defaults.guidance_with(defaults.negative_prompt if negative is None else negative)
             self.options = replace(options, guidance_scale=guidance)
         if options.negative_prompt and guidance <= 1:
             raise UsageError(
                 f"the negative prompt {options.negative_prompt!r} would do nothing: it acts with guidance "
-                f"above 1, and guidance is {guidance:g}. Ask for more (--guidance 3), or leave it out."
+                f"above 1, and guidance is {guidance:g}. Ask for more (--guidance 2), or leave it out."
             )
 
     @contextmanager

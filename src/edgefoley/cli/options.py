@@ -43,7 +43,7 @@ class Moment(click.ParamType):
 
 GENERATION = [
     click.option("--negative", metavar="TEXT",
-                 help="What the sound should not hold. Acts with guidance above 1 only."),
+                 help="What the sound should not hold; twice the time per step."),
     click.option("--model", default="nano", show_default=True, metavar="NAME|DIR",
                  help="A built-in or converted model (see `edgefoley models`), or a bundle's folder."),
     click.option("--backend", default="ort", show_default=True, metavar="NAME",

@@ -56,8 +56,8 @@ class Settings:
 
     ``negative_prompt``: what to avoid (acts when guidance is above 1, which is what a model takes then).
     ``num_steps`` >= 1. ``guidance_scale`` 0 … 100; up to 1 costs one pass per step, above it two. ``seed``
-    0 … 2^63 - 1, None: drawn; take k uses seed + k - 1. ``loudness``: LUFS, -70 … -5, of the new sound. ``overwrite``: replace output files that
-    exist.
+    0 … 2^63 - 1, None: drawn; take k uses seed + k - 1. ``loudness``: LUFS, -70 … -5, of the new sound.
+    ``overwrite``: replace output files that exist.
 
     For videos only: ``start`` and ``end`` in seconds cut the clip; ``original`` says what becomes of the
     video's own sound ("keep": as a second track, "replace": dropped, "mix": added, "duck": lowered under the

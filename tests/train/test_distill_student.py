@@ -107,6 +107,12 @@ def test_what_guidance_adds_is_the_guided_velocity_without_a_single_pass() -> No
         single = NetworkTeacher(teacher.network, Origin(), 1.0, bf16=False).velocity(latents, sigma, batch)
         assert torch.allclose(single + teacher.push(latents, sigma, batch), guided, atol=1e-5)
         assert not torch.allclose(single, guided, atol=1e-3)
+        silent = NetworkTeacher(teacher.network, Origin(), 2.5, bf16=False, sync_guidance=1.0)
+        untimed = {**batch, "flags": batch["flags"] * torch.tensor([1.0, 0.0])}
+        assert not torch.allclose(silent.push(latents, sigma, batch), teacher.push(latents, sigma, batch))
+        assert torch.allclose(
+            silent.push(latents, sigma, untimed), teacher.push(latents, sigma, untimed), atol=1e-5
+        ), "without an event curve there is nothing to guide it by"
 
 
 def run(

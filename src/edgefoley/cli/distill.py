@@ -43,7 +43,7 @@ STUDENT_EPILOG = """\b
 Examples:
   edgefoley distill student --teacher runs/transformer --compile
   edgefoley distill student --teacher runs/transformer --config small.json --train-steps 8000
-  edgefoley distill student --teacher runs/transformer --guidance 4 --from-data --negatives 0
+  edgefoley distill student --teacher runs/transformer --guidance 4 --from-data
   edgefoley distill student --teacher /data/hunyuan --features runs/xl-features --device cuda
 """
 FEATURES_EPILOG = """\b
@@ -123,11 +123,13 @@ def source_of(teacher: Path, runs: Path, features: Path | None, effort: Effort, 
     return FeatureSource(features, effort.batch, effort.device, decode)
 
 
-def opened(teacher: Path, guidance: float, effort: Effort) -> NetworkTeacher:
+def opened(
+    teacher: Path, guidance: float, effort: Effort, sync_guidance: float | None = None
+) -> NetworkTeacher:
     """The teacher; tells its licence."""
     from edgefoley.train.teachers import open_teacher
 
-    found = open_teacher(teacher, guidance, effort.device, effort.bf16)
+    found = open_teacher(teacher, guidance, effort.device, effort.bf16, sync_guidance)
     say(f"licence of {teacher} and of what is made of it: {found.origin.licence}")
     return found
 
@@ -212,16 +214,24 @@ def steps_command(
               help="Of the teacher; above 1 it is folded in.")  # fmt: skip
 @click.option("--true", "true_share", type=click.FloatRange(0, 1), default=0.2, show_default=True,
               metavar="SHARE", help="Of the true velocity in what is learnt.")  # fmt: skip
-@click.option(
-    "--from-data", is_flag=True, help="Learn the true velocity, and of the teacher what guidance adds."
-)
+@click.option("--from-data", is_flag=True,
+              help="Learn the true velocity, and of the teacher what guidance adds.")  # fmt: skip
+@click.option("--sync-guidance", type=click.FloatRange(0), metavar="G",
+              help="With --from-data: the event curve's own guidance. Default: the same.")  # fmt: skip
 @click.option("--negatives", type=click.FloatRange(0, 1), default=0.25, show_default=True, metavar="SHARE",
               help="Of the examples: with a negative prompt, where guidance is folded in.")  # fmt: skip
 @click.option("--features", type=THERE, metavar="FOLDER",
               help="Examples for a teacher with latents of its own (distill features).")  # fmt: skip
 @click.option("--start", type=THERE, metavar="RUN", help="Begin with another run's weights where they fit.")
 @effort_options(steps=6000, rate=8e-4)
-def student_command(teacher: Path, out: Path, config: Path | None, guidance: float, **chosen: Any) -> None:
+def student_command(
+    teacher: Path,
+    out: Path,
+    config: Path | None,
+    guidance: float,
+    sync_guidance: float | None,
+    **chosen: Any,
+) -> None:
     """Teach a smaller network the velocities of a larger one.
 
     A student has its teacher's latents and features, and its licence.
@@ -233,7 +243,7 @@ def student_command(teacher: Path, out: Path, config: Path | None, guidance: flo
     own = {name: chosen.pop(name) for name in ("true_share", "start", "from_data")}
     runs, features, negatives = (chosen.pop(name) for name in ("runs", "features", "negatives"))
     effort = effort_of(**chosen)
-    network = opened(teacher, guidance, effort)
+    network = opened(teacher, guidance, effort, sync_guidance)
     sizes = student_config(network.config, {} if config is None else read_config(config))
     source = source_of(teacher, runs, features, effort, negatives if guidance > 1 else 0.0)
     plan = StudentPlan(out, teacher, sizes, folded=negatives > 0, **own)

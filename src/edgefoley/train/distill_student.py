@@ -13,7 +13,8 @@ the student is run without guidance; a student of plain velocities is guided whe
 
 ``from_data``: the target is the true velocity and, on top, what guidance adds to the teacher's. The student
 goes on learning from the examples, also what its teacher has not learnt, and needs one pass where the teacher
-needs two (Tang et al. 2025, "Diffusion models without classifier-free guidance", arXiv 2502.12154, take what
+needs two. The event curve can have a guidance of its own: as much as words bear makes quiet stretches too
+quiet (Tang et al. 2025, "Diffusion models without classifier-free guidance", arXiv 2502.12154, take what
 guidance adds from the network itself as it learns).
 
 The student has the teacher's latents and features, and its licence.
@@ -169,7 +170,8 @@ def distill_student(
     guided = teacher.guidance > 1
     folded = guided and plan.folded
     facts = {"guidance": teacher.guidance, "true_share": plan.true_share, **described(effort)}
-    facts |= {"from_data": True} if plan.from_data else {}
+    if plan.from_data:
+        facts |= {"from_data": True, "sync_guidance": teacher.sync_guidance}
     started = plan.start and str(plan.start)
     claim(
         plan.out,

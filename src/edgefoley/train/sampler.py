@@ -5,11 +5,12 @@ The runtime's sampler is ``edgefoley.sampling``; this one works on batches and w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from edgefoley.models.transformer import Transformer
 
@@ -27,40 +28,42 @@ def velocity_of(model: Transformer, batch: Mapping[str, Tensor], guidance: float
     Guidance above 1 joins an unconditional pass without picture and event curve, whose words are
     ``batch["negative"]`` (1, T, D) with ``batch["negative_mask"]`` (1, T).
     """
-    passes = passes_of(model, batch, guidance > 1, bf16)
+    passes = passes_of(model, batch, ("all", "none") if guidance > 1 else ("all",), bf16)
 
     def velocity(latents: Tensor, sigma: Tensor) -> Tensor:
-        with_words, without = passes(latents, sigma)
-        return with_words if without is None else without + guidance * (with_words - without)
+        with_words, *without = passes(latents, sigma)
+        return with_words if not without else without[0] + guidance * (with_words - without[0])
 
     return velocity
 
 
 def passes_of(
-    model: Transformer, batch: Mapping[str, Tensor], both: bool, bf16: bool
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]:
-    """What ``velocity_of`` combines: (latents, sigma) -> the velocity with words, picture and events, and if
-    ``both`` the one without (else None)."""
+    model: Transformer, batch: Mapping[str, Tensor], branches: Sequence[str], bf16: bool
+) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
+    """(latents, sigma) -> the velocity of each of ``branches``, computed together: "all" conditions; "timed",
+    the negative words and the event curve; "none", the negative words alone."""
     see, timed = batch["flags"][:, 0, None, None], batch["flags"][:, 1, None, None]
     visual = see * batch["visual"] + (1 - see) * model.empty_clip_feat
     sync = timed * batch["sync"] + (1 - timed) * model.empty_sync_feat
-    text, mask = batch["text"], batch["mask"]
-    count = len(text)
-    if both:
-        width = max(text.shape[1], batch["negative"].shape[1])
-        pad = lambda x, n: torch.nn.functional.pad(x, (0, 0, 0, n - x.shape[1]))  # noqa: E731
-        pad_mask = lambda x, n: torch.nn.functional.pad(x, (0, n - x.shape[1]))  # noqa: E731
-        text = torch.cat([pad(text, width), pad(batch["negative"], width).expand(count, -1, -1)])
-        mask = torch.cat([pad_mask(mask, width), pad_mask(batch["negative_mask"], width).expand(count, -1)])
-        visual = torch.cat([visual, model.empty_clip_feat.expand_as(visual)])
-        sync = torch.cat([sync, model.empty_sync_feat.expand_as(sync)])
+    text, mask, count = batch["text"], batch["mask"], len(batch["text"])
+    negatives = any(branch != "all" for branch in branches)
+    width = max(text.shape[1], batch["negative"].shape[1]) if negatives else text.shape[1]
 
-    def passes(latents: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
-        times = 2 if both else 1
-        x, t = latents.repeat(times, 1, 1), 1000 * sigma.repeat(times)
+    def rows(x: Tensor) -> Tensor:
+        padded = functional.pad(x, (0, 0) * (x.ndim - 2) + (0, width - x.shape[1]))
+        return padded.expand(count, *padded.shape[1:])
+
+    texts = [rows(batch["text" if branch == "all" else "negative"]) for branch in branches]
+    masks = [rows(batch["mask" if branch == "all" else "negative_mask"]) for branch in branches]
+    visuals = [visual if branch == "all" else model.empty_clip_feat.expand_as(visual) for branch in branches]
+    syncs = [model.empty_sync_feat.expand_as(sync) if branch == "none" else sync for branch in branches]
+    text, mask, visual, sync = (torch.cat(parts) for parts in (texts, masks, visuals, syncs))
+
+    def passes(latents: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+        x, t = latents.repeat(len(branches), 1, 1), 1000 * sigma.repeat(len(branches))
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
             made = model(x, t, text, visual, sync, mask[:, None, None, :]).float()
-        return (made[:count], made[count:]) if both else (made, None)
+        return made.chunk(len(branches))
 
     return passes
 

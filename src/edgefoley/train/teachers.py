@@ -91,22 +91,33 @@ class Teacher(Protocol):
 
 
 class NetworkTeacher:
-    """A ``Transformer`` as a teacher. ``guidance`` above 1: its velocity is guided, at two passes each."""
+    """A ``Transformer`` as a teacher. ``guidance`` above 1: its velocity is guided, at two passes each.
+    ``sync_guidance``: what ``push`` takes for the event curve alone, at a third pass (None: the same)."""
 
     def __init__(
-        self, network: Transformer, origin: Origin, guidance: float = 1.0, bf16: bool = True
+        self,
+        network: Transformer,
+        origin: Origin,
+        guidance: float = 1.0,
+        bf16: bool = True,
+        sync_guidance: float | None = None,
     ) -> None:
         self.network, self.config, self.origin = network, network.config, origin
         self.guidance, self.bf16 = guidance, bf16
+        self.sync_guidance = guidance if sync_guidance is None else sync_guidance
 
     def velocity(self, latents: Tensor, sigma: Tensor, batch: Batch) -> Tensor:
         return velocity_of(self.network, batch, self.guidance, self.bf16)(latents, sigma)
 
     def push(self, latents: Tensor, sigma: Tensor, batch: Batch) -> Tensor:
-        if self.guidance <= 1:
+        if max(self.guidance, self.sync_guidance) <= 1:
             return torch.zeros_like(latents)
-        with_words, without = passes_of(self.network, batch, True, self.bf16)(latents, sigma)
-        return (self.guidance - 1) * (with_words - cast(Tensor, without))
+        if self.sync_guidance == self.guidance:
+            guided, none = passes_of(self.network, batch, ("all", "none"), self.bf16)(latents, sigma)
+            return (self.guidance - 1) * (guided - none)
+        branches = ("all", "timed", "none")
+        guided, timed, none = passes_of(self.network, batch, branches, self.bf16)(latents, sigma)
+        return (self.guidance - 1) * (guided - timed) + (self.sync_guidance - 1) * (timed - none)
 
     def compile(self) -> None:
         """Make ``velocity`` quick: minutes once for every shape of batch."""
@@ -199,11 +210,13 @@ def hunyuan_network(folder: Folder, dtype: torch.dtype) -> Transformer:
     return assemble(lambda: Transformer(config), state)
 
 
-def open_teacher(path: Path, guidance: float, device: str, bf16: bool = True) -> NetworkTeacher:
+def open_teacher(
+    path: Path, guidance: float, device: str, bf16: bool = True, sync_guidance: float | None = None
+) -> NetworkTeacher:
     """The teacher in ``path``: a run of ours, or a folder of `models download` or `models random`.
 
-    ``bf16``: it computes in bfloat16 (and weights of HunyuanVideo-Foley stay in it). Raises UsageError or
-    CheckpointError that says what the folder lacks.
+    ``guidance``, ``sync_guidance``: see ``NetworkTeacher``. ``bf16``: it computes in bfloat16 (and weights of
+    HunyuanVideo-Foley stay in it). Raises UsageError or CheckpointError that says what the folder lacks.
     """
     if path.is_file():
         raise UsageError(
@@ -215,7 +228,7 @@ def open_teacher(path: Path, guidance: float, device: str, bf16: bool = True) ->
         folder = open_folder(path)
         network = hunyuan_network(folder, torch.bfloat16 if bf16 else torch.float32)
         origin = hunyuan_origin(folder)
-    return NetworkTeacher(network.to(device), origin, guidance, bf16)
+    return NetworkTeacher(network.to(device), origin, guidance, bf16, sync_guidance)
 
 
 def student_config(teacher: TransformerConfig, fields_given: Mapping[str, Any]) -> TransformerConfig:

@@ -22,6 +22,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,18 @@ def halved(codec: Codec) -> Codec:
     return made
 
 
+def with_unsaid_noise(codec: Codec) -> Codec:
+    """The same codec whose noise lacks what latents say of it: better copies, not shipped (docs/LOG.md)."""
+    made = Codec(replace(codec.config, unsaid=1.0)).eval()
+    made.load_state_dict(codec.state_dict())
+    return made
+
+
 def table(codec: Codec, chosen: list[tuple[str, Wave]], arguments: argparse.Namespace) -> dict[str, Any]:
-    half = halved(codec)
+    half, unsaid = halved(codec), with_unsaid_noise(codec)
     systems: dict[str, Callable[[Wave], Wave]] = {
         "nano FP32": lambda w: coded(codec, w), "nano FP16": lambda w: coded(half, w),
+        "nano FP32, unsaid noise": lambda w: coded(unsaid, w),
         "Opus 16 kbit/s": lambda w: opus(w, 16), "Opus 32 kbit/s": lambda w: opus(w, 32),
         "Griffin-Lim, 128 mel bands": griffin_lim_mel,
     }  # fmt: skip

@@ -41,7 +41,8 @@ NOISE_ROUNDS = (
 class CodecConfig:
     """Sizes. ``hop`` samples per latent; ``frame_hop`` and ``window`` of the STFT in samples; ``bands`` of
     the analysis; ``coarse_*`` blocks work at the latent rate, ``fine_*`` at ``hop / frame_hop`` times it;
-    ``rounds`` and ``momentum`` of the phase's algorithm; ``noise_latents`` period of the noise."""
+    ``rounds`` and ``momentum`` of the phase's algorithm; ``noise_latents`` period of the noise; ``unsaid``:
+    how much of what latents say of a noise is taken out of the decoder's (``unsaid_noise``), 0 to 1."""
 
     hop: int = 960
     frame_hop: int = 320
@@ -57,6 +58,7 @@ class CodecConfig:
     rounds: int = 3
     momentum: float = 1.2
     noise_latents: int = 50
+    unsaid: float = 0.0
 
     @property
     def fold(self) -> int:
@@ -290,13 +292,15 @@ def white_noise(config: CodecConfig) -> NDArray[np.float64]:
 
 
 def unsaid_noise(config: CodecConfig, synthesis: Tensor) -> Tensor:
-    """Spectra (noise_frames, bins), complex, of the windows of a noise without what latents say of it, with
-    power one in every band; of white noise where ``synthesis`` (D, features) is zero.
+    """Spectra (noise_frames, bins), complex, of the windows of a noise without the share ``unsaid`` of what
+    latents say of it, with power one in every band; of white noise where ``unsaid`` or all of ``synthesis``
+    (D, features) is zero.
 
     Band levels of any noise fluctuate. A part of that is within reach of the latents' components, so a
-    recording's latents tell it and a generator makes it up; noise that fluctuates there by itself doubles it,
-    and evened-out noise lacks the other part. Both were heard as something else than rain (docs/LOG.md,
-    2026-11-29). Levels and waves are taken in turns, because spectra that were changed fit together no more.
+    recording's latents tell it, and noise that fluctuates there by itself doubles it; evened-out noise lacks
+    the other part. With 1, copies of recordings are much nearer to them. With latents that nano's generator
+    makes, white noise is heard as nearer (docs/LOG.md, 2026-11-29, night), so nano has 0. Levels and waves
+    are taken in turns, because spectra that were changed fit together no more.
     """
     c = config
     index = np.arange(c.noise_frames)[:, None] * c.frame_hop - (c.window - c.frame_hop) // 2
@@ -306,12 +310,13 @@ def unsaid_noise(config: CodecConfig, synthesis: Tensor) -> Tensor:
     across = mel_interpolation(c.bands, c.bins).double().numpy()
     said = _row_space(synthesis[:-3, :-3].double().numpy())
     wave = white_noise(c)
-    for _ in range(NOISE_ROUNDS if said.size else 0):
+    for _ in range(NOISE_ROUNDS if said.size and c.unsaid else 0):
         spectra = np.fft.rfft(wave[index] * hann)
         power = np.abs(spectra) ** 2 @ bank + 1e-6
         levels = np.log(power).reshape(c.noise_latents, -1)
-        heard = ((levels - levels.mean(0)) @ said.T @ said).reshape(power.shape) + np.log(power.mean(0))
-        spectra *= np.exp(-0.5 * heard @ across)
+        heard = (levels - levels.mean(0)) @ said.T @ said
+        change = c.unsaid * heard.reshape(power.shape) + np.log(power.mean(0))
+        spectra *= np.exp(-0.5 * change @ across)
         wave = np.zeros_like(wave)
         np.add.at(wave, index, np.fft.irfft(spectra, c.window) * hann / 1.5)
     return torch.tensor(np.fft.rfft(wave[index] * hann), dtype=torch.complex64)

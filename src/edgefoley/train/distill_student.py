@@ -182,7 +182,8 @@ def distill_student(
     trial = trial_of(source, effort)
     plain = teacher.network  # not compiled: the table sees shapes that training does not
     guidance = 1.0 if guided else plan.guidance_shown
-    reference = Contestant("teacher", plain, plan.steps_shown, plan.guidance_shown)
+    shown = teacher.guidance if guided else plan.guidance_shown
+    reference = Contestant("teacher", plain, plan.steps_shown, shown)
 
     def rows(name: str) -> list[Row]:
         small = Contestant(name, student, plan.steps_shown, guidance, folded)

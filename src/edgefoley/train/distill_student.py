@@ -153,10 +153,10 @@ class StudentPlan:
     config: TransformerConfig
     true_share: float = 0.2
     start: Path | None = None
-    from_data: bool = False
-    folded: bool = True
     steps_shown: int = 12
     guidance_shown: float = 2.5
+    from_data: bool = False
+    folded: bool = True
 
 
 def distill_student(

@@ -104,7 +104,7 @@ def kept(bundles: dict[str, Bundle], work: Path, shared: Path, limit: int | None
     for name in others:
         found[name] = {key: paired(scores[name], scores[first], key) for key in SCORES}
         waves = [
-            [sound_files.read_sound(work / n / "clips" / f"{clip}.wav").samples for n in (name, first)]
+            [sound_files.read_sound(work / n / "clips" / f"{clip}.wav").samples[0] for n in (name, first)]
             for clip in clips
         ]
         found[name] |= {
@@ -145,7 +145,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        put_out(run(arguments, arguments.work or Path(folder)), arguments.json)
+        work = arguments.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        put_out(run(arguments, work), arguments.json)
 
 
 if __name__ == "__main__":

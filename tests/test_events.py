@@ -432,7 +432,7 @@ def test_find_events_counts_from_the_videos_beginning(nano: Pipeline) -> None:
 
 def test_generate_takes_a_list_a_file_and_says_so(nano: Pipeline, tmp_path: Path) -> None:
     def samples(**settings) -> np.ndarray:
-        made = dict(model=nano, seed=3, end=2, num_steps=2, **settings)
+        made = dict(model=nano, seed=3, end=2, num_steps=4, loudness=-36.0, **settings)
         (take,) = api.generate(EXAMPLE, "knock", **made)
         assert take.foley.extra["events"] == record
         return take.foley.audio.samples

@@ -77,7 +77,7 @@ def test_seams_are_moments_like_others(
     nano: Pipeline, still: Conditioning, cuts: tuple[Fraction, ...]
 ) -> None:
     assert still.cuts == ()
-    wave = nano.render(replace(still, cuts=cuts), seed=1, num_steps=2).audio.samples
+    wave = nano.render(replace(still, cuts=cuts), seed=1, num_steps=4).audio.samples
     assert wave.size == SECONDS * SAMPLE_RATE
     seams = seams_of(nano, cuts)
     assert len(seams) == (3 if cuts else 4)
@@ -90,7 +90,7 @@ def test_seams_are_moments_like_others(
 
 def test_chunks_of_the_decoder_change_over_without_a_click(nano: Pipeline, still: Conditioning) -> None:
     """nano's decoder chooses phases for all of what it gets. A click shows where it is on one side only."""
-    wave = nano.render(still, seed=1, num_steps=2).audio.samples
+    wave = nano.render(still, seed=1, num_steps=4).audio.samples
     count = nano.bundle.timeline.latents(Fraction(SECONDS))
     ends = [stop / 50 for _, stop, _, _ in chunks(count, DECODE_CHUNK, 0)][:-1]
     assert ends == [8.76, 17.5, 26.24]
@@ -101,7 +101,7 @@ def test_chunks_of_the_decoder_change_over_without_a_click(nano: Pipeline, still
 
 def test_the_measure_sees_sounds_that_do_not_belong_together(nano: Pipeline) -> None:
     waves = [
-        nano.generate(None, prompt, seed=1, num_steps=2, duration=Fraction(8)).audio.samples
+        nano.generate(None, prompt, seed=1, num_steps=4, duration=Fraction(8)).audio.samples
         for prompt in ("heavy rain", "a dog barks")
     ]
     at = 4 * SAMPLE_RATE

@@ -174,8 +174,7 @@ class _Run:
         self.offset = exact(options.offset_ms, "offset_ms", "milliseconds") or Fraction(0)
         defaults, guidance = pipeline.bundle.defaults, options.guidance_scale
         if guidance is None:
-            negative = options.negative_prompt
-            guidance = defaults.guidance_with(defaults.negative_prompt if negative is None else negative)
+            guidance = defaults.guidance_with(options.negative_prompt)
             self.options = replace(options, guidance_scale=guidance)
         if options.negative_prompt and guidance <= 1:
             raise UsageError(

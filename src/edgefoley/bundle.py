@@ -70,9 +70,10 @@ class Defaults:
     shift: float = 1.0
     negative_guidance: float = 0.0
 
-    def guidance_with(self, negative_prompt: str) -> float:
-        """The guidance for this negative prompt, which may be empty."""
-        return self.negative_guidance or self.guidance if negative_prompt.strip() else self.guidance
+    def guidance_with(self, negative_prompt: str | None) -> float:
+        """The guidance for this negative prompt, which may be empty; None: the model's own."""
+        words = self.negative_prompt if negative_prompt is None else negative_prompt
+        return self.negative_guidance or self.guidance if words.strip() else self.guidance
 
 
 @dataclass(frozen=True)

@@ -326,8 +326,7 @@ class Pipeline:
     ) -> Foley:
         """``encode`` and ``render`` in one call. ``on_progress(stage, fraction)`` hears "encode", "denoise"
         and "decode", each from 0 to 1."""
-        asked = self.bundle.defaults.negative_prompt if negative_prompt is None else negative_prompt
-        num_steps, guidance_scale = self._choices(num_steps, guidance_scale, asked)
+        num_steps, guidance_scale = self._choices(num_steps, guidance_scale, negative_prompt)
         if seed < 0:
             raise UsageError(f"the seed must be 0 or above, got {seed}.")
         seconds = self._duration(clip, prompt, duration)
@@ -356,7 +355,7 @@ class Pipeline:
         return solver
 
     def _choices(
-        self, num_steps: int | None, guidance_scale: float | None, negative_prompt: str = ""
+        self, num_steps: int | None, guidance_scale: float | None, negative_prompt: str | None = ""
     ) -> tuple[int, float]:
         defaults = self.bundle.defaults
         steps = defaults.steps if num_steps is None else num_steps

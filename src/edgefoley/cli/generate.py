@@ -219,7 +219,7 @@ def expected_run(video: Path, pipeline: Pipeline, settings: SettingValues) -> Ru
         return None
     steps, guidance = settings["num_steps"], settings["guidance_scale"]
     if guidance is None:
-        guidance = pipeline.bundle.defaults.guidance_with(settings["negative_prompt"] or "")
+        guidance = pipeline.bundle.defaults.guidance_with(settings["negative_prompt"])
     return run_of(pipeline.bundle, end - begin, info.size, steps, guidance)
 
 

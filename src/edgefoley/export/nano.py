@@ -211,7 +211,8 @@ def defaults_of(args: argparse.Namespace) -> dict[str, Any]:
     return {**chosen, "negative_prompt": ""}
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
+    """The options of the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -236,7 +237,11 @@ def main() -> None:
     parser.add_argument(
         "--float32", action="store_true", help="weights as trained, to be quantised by a recipe"
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
     storage = FLOAT32 if args.float32 else STORAGE
     trained = load_trained(args.runs, args.temperature, with_sync=args.sync_from is None)
     origin = read_origin(args.runs / "transformer")  # what was distilled has its teacher's licence

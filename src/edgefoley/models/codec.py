@@ -32,9 +32,7 @@ from edgefoley.models.phase import Bases, bin_order, dft_bases, frames_of, griff
 
 FLOOR = 1e-8  # power spectral density that counts as silence: white noise of -80 dB re full scale
 ATTACK = AttackConfig(floor=FLOOR)
-NOISE_ROUNDS = (
-    3  # after which a quarter of what the latents could say of the noise is left; more change little
-)
+NOISE_ROUNDS = 3  # leave a quarter of what latents could say of the noise; more change little
 
 
 @dataclass(frozen=True)
@@ -278,7 +276,7 @@ class CodecDecoder(nn.Module):
         gain = (level.clamp(max=7.0).exp() - 1.5 * FLOOR).clamp(min=1e-14).sqrt()
         real, imag = self.excitation(level, found, noise_offset, bases)
         open_ = gate(found, c.hop, ATTACK)
-        # The noise keeps those fluctuations that the latents do not tell: evened out it is heard as a drone.
+        # The noise keeps fluctuations that the latents do not tell: evened out it is heard as a drone.
         start = gain * real, gain * imag
         magnitude = gain * (real.square() + imag.square()).clamp(min=1e-12).sqrt()
         return griffin_lim(magnitude, start, open_, c.rounds, c.momentum, bases)[:, None]

@@ -21,7 +21,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgefoley.evaluation.embedders import Aisfx as Embedder
 from edgefoley.metrics import artefacts, audio_quality
-from edgefoley.models.codec import Codec, ExportDecoder
+from edgefoley.models.codec import Codec, CodecConfig, ExportDecoder
 from edgefoley.models.phase import dft_bases, griffin_lim
 from edgefoley.train.codec import batches, load_codec
 from edgefoley.train.sounds.recordings import Pool, load_pool
@@ -131,26 +131,29 @@ def compare(made: Wave, true: Wave, embedder: Embedder | None, quick: bool) -> d
     return found
 
 
+def remade(config: CodecConfig, state: Mapping[str, torch.Tensor]) -> Codec:
+    made = Codec(config).eval()
+    made.load_state_dict(state)
+    return made
+
+
 def halved(codec: Codec) -> Codec:
     """The same codec with its weights rounded to FP16, as they are shipped."""
-    made = Codec(codec.config).eval()
     state = codec.state_dict()
-    made.load_state_dict({k: v.half().float() if k.startswith("decoder.") else v for k, v in state.items()})
-    return made
+    rounded = {k: v.half().float() if k.startswith("decoder.") else v for k, v in state.items()}
+    return remade(codec.config, rounded)
 
 
 def with_unsaid_noise(codec: Codec) -> Codec:
     """The same codec whose noise lacks what latents say of it: better copies, not shipped (docs/LOG.md)."""
-    made = Codec(replace(codec.config, unsaid=1.0)).eval()
-    made.load_state_dict(codec.state_dict())
-    return made
+    return remade(replace(codec.config, unsaid=1.0), codec.state_dict())
 
 
 def table(codec: Codec, chosen: list[tuple[str, Wave]], arguments: argparse.Namespace) -> dict[str, Any]:
     half, unsaid = halved(codec), with_unsaid_noise(codec)
     systems: dict[str, Callable[[Wave], Wave]] = {
         "nano FP32": lambda w: coded(codec, w), "nano FP16": lambda w: coded(half, w),
-        "nano FP32, unsaid noise": lambda w: coded(unsaid, w),
+        "nano, unsaid noise": lambda w: coded(unsaid, w),
         "Opus 16 kbit/s": lambda w: opus(w, 16), "Opus 32 kbit/s": lambda w: opus(w, 32),
         "Griffin-Lim, 128 mel bands": griffin_lim_mel,
     }  # fmt: skip

@@ -172,10 +172,9 @@ class _Run:
             given = options.events
             self.edited = given if isinstance(given, EventList) else read_event_file(os.fspath(given))
         self.offset = exact(options.offset_ms, "offset_ms", "milliseconds") or Fraction(0)
-        defaults, guidance = pipeline.bundle.defaults, options.guidance_scale
-        if guidance is None:
-            guidance = defaults.guidance_with(options.negative_prompt)
-            self.options = replace(options, guidance_scale=guidance)
+        defaults = pipeline.bundle.defaults
+        guidance = defaults.guidance_for(options.guidance_scale, options.negative_prompt)
+        self.options = replace(options, guidance_scale=guidance)
         if options.negative_prompt and guidance <= 1:
             raise UsageError(
                 f"the negative prompt {options.negative_prompt!r} would do nothing: it acts with guidance "

@@ -70,8 +70,11 @@ class Defaults:
     shift: float = 1.0
     negative_guidance: float = 0.0
 
-    def guidance_with(self, negative_prompt: str | None) -> float:
-        """The guidance for this negative prompt, which may be empty; None: the model's own."""
+    def guidance_for(self, asked: float | None, negative_prompt: str | None) -> float:
+        """The guidance that was asked for; None: the one for this negative prompt (which may be empty; None:
+        the model's own)."""
+        if asked is not None:
+            return asked
         words = self.negative_prompt if negative_prompt is None else negative_prompt
         return self.negative_guidance or self.guidance if words.strip() else self.guidance
 

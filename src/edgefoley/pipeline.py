@@ -359,8 +359,7 @@ class Pipeline:
     ) -> tuple[int, float]:
         defaults = self.bundle.defaults
         steps = defaults.steps if num_steps is None else num_steps
-        own = defaults.guidance_with(negative_prompt)
-        guidance = own if guidance_scale is None else float(guidance_scale)
+        guidance = float(defaults.guidance_for(guidance_scale, negative_prompt))
         if steps < 1:
             raise UsageError(f"steps must be at least 1, got {steps}.")
         if not (math.isfinite(guidance) and guidance >= 0):

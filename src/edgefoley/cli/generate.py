@@ -217,10 +217,8 @@ def expected_run(video: Path, pipeline: Pipeline, settings: SettingValues) -> Ru
         )
     except EdgeFoleyError:
         return None
-    steps, guidance = settings["num_steps"], settings["guidance_scale"]
-    if guidance is None:
-        guidance = pipeline.bundle.defaults.guidance_with(settings["negative_prompt"])
-    return run_of(pipeline.bundle, end - begin, info.size, steps, guidance)
+    guidance = pipeline.bundle.defaults.guidance_for(settings["guidance_scale"], settings["negative_prompt"])
+    return run_of(pipeline.bundle, end - begin, info.size, settings["num_steps"], guidance)
 
 
 def conclude(failures: Sequence[Job], total: int) -> int:

@@ -304,26 +304,27 @@ def unsaid_noise(config: CodecConfig, synthesis: Tensor) -> Tensor:
     index = np.arange(c.noise_frames)[:, None] * c.frame_hop - (c.window - c.frame_hop) // 2
     index = (index + np.arange(c.window)) % (c.noise_latents * c.hop)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(c.window) / c.window)
-    bank = mel_bank(c.bins, c.bands).double().numpy() / np.square(hann).sum()
-    across = mel_interpolation(c.bands, c.bins).double().numpy()
-    said = _row_space(synthesis[:-3, :-3].double().numpy())
-    wave = white_noise(c)
-    for _ in range(NOISE_ROUNDS if said.size and c.unsaid else 0):
-        spectra = np.fft.rfft(wave[index] * hann)
-        power = np.abs(spectra) ** 2 @ bank + 1e-6
-        levels = np.log(power).reshape(c.noise_latents, -1)
-        heard = (levels - levels.mean(0)) @ said.T @ said
-        change = c.unsaid * heard.reshape(power.shape) + np.log(power.mean(0))
-        spectra *= np.exp(-0.5 * change @ across)
-        wave = np.zeros_like(wave)
-        np.add.at(wave, index, np.fft.irfft(spectra, c.window) * hann / 1.5)
-    return torch.tensor(np.fft.rfft(wave[index] * hann), dtype=torch.complex64)
+    spectra = np.fft.rfft(white_noise(c)[index] * hann)
+    if c.unsaid and synthesis.any():
+        bank = mel_bank(c.bins, c.bands).double().numpy() / np.square(hann).sum()
+        across = mel_interpolation(c.bands, c.bins).double().numpy()
+        said = _row_space(synthesis[:-3, :-3].double().numpy())
+        for _ in range(NOISE_ROUNDS):
+            power = np.abs(spectra) ** 2 @ bank + 1e-6
+            levels = np.log(power).reshape(c.noise_latents, -1)
+            heard = (levels - levels.mean(0)) @ said.T @ said
+            change = c.unsaid * heard.reshape(power.shape) + np.log(power.mean(0))
+            frames = np.fft.irfft(spectra * np.exp(-0.5 * change @ across), c.window)
+            wave = np.zeros(c.noise_latents * c.hop)
+            np.add.at(wave, index, frames * hann / 1.5)
+            spectra = np.fft.rfft(wave[index] * hann)
+    return torch.tensor(spectra, dtype=torch.complex64)
 
 
 def _row_space(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Orthonormal rows that span what the rows of ``matrix`` span."""
     _, sizes, rows = np.linalg.svd(matrix, full_matrices=False)
-    return rows[sizes > 1e-9 * max(1e-9, sizes.max(initial=0))]
+    return rows[sizes > 1e-9 * sizes.max()]
 
 
 class ExportDecoder(nn.Module):

@@ -84,6 +84,11 @@ class _Neighbours(nn.Module):
         return torch.relu(x + self.mix(torch.cat([before, clips, after], 2).flatten(0, 1)))
 
 
+def repeats(ages: Tensor, rate: int) -> Tensor:
+    """How many grid places before each one its frame was shown first, as floats; ages in seconds."""
+    return torch.floor(ages * rate + 0.01)
+
+
 class _Temporal(nn.Module):
     """One residual block of the temporal stack: dilated convolution of 3 taps, ReLU, 1x1."""
 
@@ -148,7 +153,7 @@ class SyncEncoder(nn.Module):
             1
         )  # 0..255: whole numbers and their differences are exact in bfloat16 too
         places = torch.arange(count, device=ages.device).unsqueeze(0)
-        shown = torch.floor(ages * self.config.rate + 0.01).clamp(0, self.config.max_lag - 1).long()
+        shown = repeats(ages, self.config.rate).clamp(0, self.config.max_lag - 1).long()
         before = (places - shown - 1).clamp(min=0)
         start = torch.arange(batch, device=ages.device).unsqueeze(1) * count
         first = (before + start).flatten()

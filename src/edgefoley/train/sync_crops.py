@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from edgefoley.models.sync import repeats
 from edgefoley.train.scenes.pool import EVENT_RATE, QUIET, SYNC_RATE, Crop, Pool
 from edgefoley.train.scenes.truth import ACTIONS
 
@@ -85,7 +86,7 @@ def augment(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.u
 def overlaid(rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The stretch with ``other``'s frames shining through it. Where it repeats a frame, so does the other: a
     camera sees both at the same instants."""
-    shown = np.arange(len(crop.ages)) - np.floor(crop.ages * SYNC_RATE + 1e-3).astype(int)
+    shown = np.arange(len(crop.ages)) - repeats(torch.from_numpy(crop.ages), SYNC_RATE).long().numpy()
     share = rng.uniform(0.15, 0.45)
     mixed = (1 - share) * crop.frames + share * other[shown.clip(0)]
     return np.round(mixed).astype(np.uint8)
@@ -106,10 +107,14 @@ class Batches:
         cuts = []
         for _ in range(self.size - self.twins):
             speed = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35)))) if rng.random() < 0.6 else 1.0
-            room = max(0.0, self.pool.seconds - self.frames / SYNC_RATE * speed)
-            cuts.append((int(rng.integers(len(self.pool))), float(rng.uniform(0, room)), self.frames, speed))
+            cuts.append((int(rng.integers(len(self.pool))), self._start(rng, speed), self.frames, speed))
         rows = [self._row(cut, rng) for cut in cuts + cuts[: self.twins]]
         return {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}
+
+    def _start(self, rng: np.random.Generator, speed: float = 1.0) -> float:
+        """Where in a film a stretch begins, in seconds."""
+        room = max(0.0, self.pool.seconds - self.frames / SYNC_RATE * speed)
+        return float(rng.uniform(0, room))
 
     def _row(self, cut: tuple[int, float, int, float], rng: np.random.Generator) -> dict[str, NDArray]:
         stamps = self.pool.films[cut[0]]["timestamps"]
@@ -118,8 +123,8 @@ class Batches:
         bumps, strength = targets(crop)
         frames = crop.frames
         if self.calm and rng.random() < DISTRACTED:
-            other, room = int(rng.choice(self.calm)), self.pool.seconds - self.frames / SYNC_RATE
-            frames = overlaid(rng, crop, self.pool.crop(other, rng.uniform(0, room), self.frames).frames)
+            other = self.pool.crop(int(rng.choice(self.calm)), self._start(rng), self.frames)
+            frames = overlaid(rng, crop, other.frames)
         return {
             "frames": augment(rng, frames),
             "ages": crop.ages,

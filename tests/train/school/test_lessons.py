@@ -11,8 +11,9 @@ import pytest
 
 from edgefoley.timeline import SAMPLE_RATE
 from edgefoley.train.scenes import film
-from edgefoley.train.school.lessons import Composer, Hit, Lesson, natural_hits, slow_swell, spaced
+from edgefoley.train.school.lessons import Composer, Hit, Lesson, slow_swell, spaced
 from edgefoley.train.school.mixing import Wave
+from edgefoley.train.school.rhythms import natural_hits
 
 SECONDS = 4.0
 SEEDS = range(40)
@@ -94,8 +95,8 @@ def test_spaced_keeps_the_strongest() -> None:
 def test_times_without_a_picture_stay_inside() -> None:
     for seed in range(50):
         rng = np.random.default_rng(seed)
-        for kind in ("step", "impact", "vocal"):
-            hits = natural_hits(kind, SECONDS, rng)
+        for concept, kind in (("horse_walk", "step"), ("typing", "impact"), ("dog_bark", "vocal")):
+            hits = natural_hits(concept, kind, SECONDS, rng)
             assert hits and all(0 <= hit.time_s < SECONDS and 0 < hit.strength <= 1 for hit in hits)
             assert all(a.time_s <= b.time_s for a, b in pairwise(hits))
         swell = slow_swell(int(SECONDS * SAMPLE_RATE), rng)

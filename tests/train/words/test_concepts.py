@@ -16,8 +16,8 @@ from edgefoley.train.words.concepts import (
     parse_held,
 )
 
-HEADER = "id\tkind\tlabels\tactions\tstriker\tstruck\ten\tzh\n"
-ROW = "dog\tvocal\tdog bark\tvocal\t\twood\ta|b|c|d\t甲|乙|丙|丁\n"
+HEADER = "id\tkind\tshare\tlabels\tactions\tstriker\tstruck\ten\tzh\n"
+ROW = "dog\tvocal\t4\tdog bark\tvocal\t\twood\ta|b|c|d\t甲|乙|丙|丁\n"
 MANIFEST = Path("/work/shared/data/sfx/manifest.tsv")
 
 
@@ -64,6 +64,8 @@ def test_labels_exist_among_the_recordings() -> None:
         (ROW.replace("\tdog bark", ""), "cells"),
         (ROW.replace("bark\tvocal\t", "bark\t\t"), "empty"),
         (ROW.replace("dog\t", "dog bark!\t", 1), "letters"),
+        (ROW.replace("\t4\t", "\t-1\t"), "share '-1'"),
+        (ROW.replace("\t4\t", "\t0\t"), "share '0'"),
     ],
 )
 def test_broken_rows_are_named(rows: str, told: str) -> None:

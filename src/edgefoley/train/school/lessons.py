@@ -19,6 +19,7 @@ from edgefoley.train.scenes import film
 from edgefoley.train.scenes.truth import ACTIVITY_RATE, STREAM_ACTIONS, Truth
 from edgefoley.train.school import mixing
 from edgefoley.train.school.mixing import Hit, Wave
+from edgefoley.train.school.rhythms import natural_hits
 from edgefoley.train.school.rooms import DISTANCES, RoomBank
 from edgefoley.train.sounds.library import SoundLibrary
 from edgefoley.train.sounds.onsets import onset_times, to_16k
@@ -132,6 +133,7 @@ class Composer:
         self.library, self.rooms, self.held_out = library, rooms, held_out
         self.ids = list(library.concepts)
         self.recorded = [i for i in self.ids if library.recorded(i)] or self.ids
+        self._shares: dict[tuple[str, ...], npt.NDArray[np.float64]] = {}
         self.beds = [c.id for c in library.concepts.values() if c.kind == "texture"]
         self.by_action: dict[str, list[str]] = {
             action: [] for engine in film.engines().values() for action in engine.actions
@@ -145,7 +147,7 @@ class Composer:
         rng = np.random.default_rng([11, seed])
         mix = _Mix(np.zeros(round(seconds * SAMPLE_RATE), np.float32))
         ids = self.recorded if rng.random() < RECORDED else self.ids
-        main = self.library.concepts[ids[int(rng.integers(len(ids)))]]
+        main = self._drawn(ids, rng)
         plain = rng.random() < PLAIN
         shown = [action for action in main.actions if action in self.by_action]
         film_seed, asked = None, ("", "", "")
@@ -164,7 +166,7 @@ class Composer:
         silent = not mix.voices
         alone = silent or plain
         if not alone and rng.random() < 0.3:
-            other = self.library.concepts[self.ids[int(rng.integers(len(self.ids)))]]
+            other = self._drawn(self.ids, rng)
             if other.id != main.id:
                 self._unseen(mix, other, float(np.exp(rng.uniform(np.log(3), np.log(40)))), kind, rng)
         if not alone:
@@ -181,13 +183,21 @@ class Composer:
             seed, seconds, film_seed, *asked, voices, events, activity, kind, silent or not wave.any()
         )
 
+    def _drawn(self, ids: list[str], rng: np.random.Generator) -> Concept:
+        """One of the concepts, each as often as its share says."""
+        key = tuple(ids)
+        if key not in self._shares:
+            shares = np.array([self.library.concepts[i].share for i in ids])
+            self._shares[key] = np.cumsum(shares / shares.sum())
+        return self.library.concepts[ids[int(np.searchsorted(self._shares[key][:-1], rng.random()))]]
+
     def _seen(self, mix: _Mix, truth: Truth, main: Concept, kind: str, rng: np.random.Generator) -> None:
         """The sources of a film, each with its sound; only what is visible and heard becomes an event."""
         for index, source in enumerate(truth.sources):
             concept: Concept | None = main
             if index:
                 fitting = self.by_action.get(source.action, [])
-                concept = self.library.concepts[fitting[int(rng.integers(len(fitting)))]] if fitting else None
+                concept = self._drawn(fitting, rng) if fitting else None
             if concept is None:
                 continue
             contacts = [c for c in truth.contacts if c.source == index and c.time_s < truth.seconds - 0.02]
@@ -235,7 +245,7 @@ class Composer:
         if loop is not None:
             wave, looped = mixing.under_activity(loop, slow_swell(samples, rng), ACTIVITY_RATE), True
         else:
-            hits = natural_hits(concept.kind, samples / SAMPLE_RATE, rng)
+            hits = natural_hits(concept.id, concept.kind, samples / SAMPLE_RATE, rng)
             blows = self._blows(concept, hits, rng)
             if not blows:
                 return
@@ -261,7 +271,7 @@ class Composer:
         draw, used = rng.random(), {voice.concept for voice in mix.voices}
         if draw > 0.26 or not self.beds:
             return
-        concept = self.library.concepts[self.beds[int(rng.integers(len(self.beds)))]]
+        concept = self._drawn(self.beds, rng)
         loop = None if concept.id in used else self._loop(concept, len(mix.wave), rng)
         if loop is None:
             return
@@ -327,19 +337,3 @@ def slow_swell(samples: int, rng: np.random.Generator) -> npt.NDArray[np.float32
         knots[: int(rng.integers(1, 3))] *= rng.uniform(0, 0.3)
     curve = np.interp(np.linspace(0, len(knots) - 1, count), np.arange(len(knots)), knots)
     return np.asarray(curve, np.float32)
-
-
-def natural_hits(kind: str, seconds: float, rng: np.random.Generator) -> list[Hit]:
-    """Event times without a picture: from a single one to a steady walk."""
-    if kind == "step" or (kind == "impact" and rng.random() < 0.5):
-        period = float(rng.uniform(0.18, 0.9))
-        times = np.arange(rng.uniform(0.05, 1.0), seconds, period)
-        times = times + rng.uniform(-0.08, 0.08, len(times)) * period
-    else:
-        times = np.sort(rng.uniform(0.05, seconds - 0.5, int(rng.integers(1, 7))))
-    level = float(rng.uniform(0.4, 1.0))
-    return [
-        Hit(float(t), float(np.clip(level + rng.normal(0, 0.15), 0.1, 1)))
-        for t in times
-        if 0 <= t < seconds - 0.05
-    ]

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from edgefoley.train.scenes.truth import MATERIALS
+from edgefoley.train.words.blows import BLOWS, blow
 from edgefoley.train.words.claims import (
     BEFORE,
     FAR_M,
@@ -34,6 +35,7 @@ from edgefoley.train.words.concepts import LANGUAGES, LEVELS, Concept, load_conc
 _T = TypeVar("_T")
 
 MAX_SOUNDS: Final = 3
+NAMED: Final = 0.4  # share of plain blows of which tool and thing are named
 _COUNTS: Final = ("once", "twice", "three", "four", "five", "several", "many", "continuous")
 _MOODS: Final = (_COUNTS, ("slow", "fast"), ("soft", "hard"), ("near", "far"))
 
@@ -128,7 +130,12 @@ def _bare(fact: SoundFact, language: str, rng: np.random.Generator) -> str:
 
 
 def _phrase(fact: SoundFact, room: str, language: str, rng: np.random.Generator) -> str:
-    """A phrase of the table that agrees with the facts; the bare noun where none does."""
+    """A phrase of the table that agrees with the facts; the bare noun where none does. Of a plain blow, at
+    times the tool and the thing by name."""
+    if fact.concept in BLOWS and rng.random() < NAMED:
+        named = blow(fact.striker, fact.struck, language, rng)
+        if named:
+            return named
     fitting = [p for p in _table()[fact.concept].phrases(language) if agrees(p, language, fact, room)]
     return _pick(rng, fitting) if fitting else _bare(fact, language, rng)
 

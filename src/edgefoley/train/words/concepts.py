@@ -9,6 +9,7 @@ writer who saw none of these; they are for evaluation only.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -21,7 +22,7 @@ KINDS: Final = ("impact", "step", "vocal", "burst", "texture")
 LANGUAGES: Final = ("en", "zh")
 LEVELS: Final = (0, 1, 2)
 MIN_PHRASES: Final = 4
-COLUMNS: Final = ("id", "kind", "labels", "actions", "striker", "struck", "en", "zh")
+COLUMNS: Final = ("id", "kind", "share", "labels", "actions", "striker", "struck", "en", "zh")
 
 
 class ConceptTableError(EdgeFoleyError):
@@ -32,11 +33,13 @@ class ConceptTableError(EdgeFoleyError):
 class Concept:
     """One kind of sound.
 
-    `id`: unique snake_case name. `kind`: one of KINDS (impact = short contacts, step = feet and hooves,
-    vocal = voice at a mouth opening, burst = short non-contact event, texture = continuous). `labels`:
-    recording labels that sound like it (exact, from the recordings' manifest). `actions`: what a source does
-    to sound so (truth.ACTIONS), most typical first. `striker`, `struck`: MATERIALS that may do and suffer it;
-    empty where no material is heard. `en`, `zh`: >= 4 phrases each; the first two are bare words.
+    `id`: unique snake_case name. `share`: how often a lesson is about it, beside 1 for most: everyday sounds
+    that people film are learnt more, those of games and single instruments less. `kind`: one of KINDS (impact
+    = short contacts, step = feet and hooves, vocal = voice at a mouth opening, burst = short non-contact
+    event, texture = continuous). `labels`: recording labels that sound like it (exact, from the recordings'
+    manifest). `actions`: what a source does to sound so (truth.ACTIONS), most typical first. `striker`,
+    `struck`: MATERIALS that may do and suffer it; empty where no material is heard. `en`, `zh`: >= 4 phrases
+    each; the first two are bare words.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Concept:
     struck: tuple[str, ...]
     en: tuple[str, ...]
     zh: tuple[str, ...]
+    share: float = 1.0
 
     def phrases(self, language: str) -> tuple[str, ...]:
         """Phrases in `language` ("en" or "zh"); ValueError for any other language."""
@@ -83,15 +87,17 @@ def _parse_row(number: int, line: str) -> Concept:
     cells = line.split("\t")
     if len(cells) != len(COLUMNS):
         raise ConceptTableError(f"line {number} has {len(cells)} cells, needs {len(COLUMNS)}: {line[:60]!r}")
-    concept_id, kind = cells[0], cells[1]
+    concept_id, kind, share = cells[:3]
     if not concept_id or not concept_id.replace("_", "").isalnum():
         raise ConceptTableError(f"line {number}: id {concept_id!r} must be letters, digits and underscores")
     if kind not in KINDS:
         raise ConceptTableError(
             f"line {number} ({concept_id}): kind {kind!r} is unknown; known: {', '.join(KINDS)}"
         )
+    if not re.fullmatch(r"\d+(\.\d+)?", share) or not float(share) > 0:
+        raise ConceptTableError(f"line {number} ({concept_id}): share {share!r} must be a number above 0")
     lists: list[tuple[str, ...]] = []
-    for column, cell in zip(COLUMNS[2:], cells[2:], strict=True):
+    for column, cell in zip(COLUMNS[3:], cells[3:], strict=True):
         values = tuple(part.strip() for part in cell.split("|"))
         if column in ("striker", "struck") and not cell:
             values = ()
@@ -109,7 +115,7 @@ def _parse_row(number: int, line: str) -> Concept:
                 f"line {number} ({concept_id}): {len(values)} phrases in {column!r}, needs {MIN_PHRASES}"
             )
         lists.append(values)
-    return Concept(concept_id, kind, *lists)
+    return Concept(concept_id, kind, *lists, share=float(share))
 
 
 def held_phrases() -> tuple[tuple[str, str, str], ...]:

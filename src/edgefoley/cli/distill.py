@@ -217,7 +217,7 @@ def steps_command(
 @click.option("--from-data", is_flag=True,
               help="Learn the true velocity, and of the teacher what guidance adds.")  # fmt: skip
 @click.option("--sync-guidance", type=click.FloatRange(0), metavar="G",
-              help="With --from-data: the event curve's own guidance. Default: the same.")  # fmt: skip
+              help="The event curve's own guidance, folded in. Default: the same.")  # fmt: skip
 @click.option("--negatives", type=click.FloatRange(0, 1), default=0.25, show_default=True, metavar="SHARE",
               help="Of the examples: with a negative prompt, where guidance is folded in.")  # fmt: skip
 @click.option("--features", type=THERE, metavar="FOLDER",
@@ -245,8 +245,9 @@ def student_command(
     effort = effort_of(**chosen)
     network = opened(teacher, guidance, effort, sync_guidance)
     sizes = student_config(network.config, {} if config is None else read_config(config))
-    source = source_of(teacher, runs, features, effort, negatives if guidance > 1 else 0.0)
-    plan = StudentPlan(out, teacher, sizes, folded=negatives > 0, **own)
+    negatives = negatives if guidance > 1 else 0.0
+    source = source_of(teacher, runs, features, effort, negatives)
+    plan = StudentPlan(out, teacher, sizes, negatives=negatives, **own)
     tell(lambda: distill_student(plan, network, source, effort, say), out)
 
 

@@ -145,8 +145,9 @@ def measured(contestants: list[Contestant], trial: Trial, plain: bool, say: Say)
 
 @dataclass(frozen=True)
 class StudentPlan:
-    """A run of ``edgefoley distill student``. ``folded``: negatives join its words where the teacher is
-    guided; ``steps_shown`` and ``guidance_shown``: how the sounds behind its table are made."""
+    """A run of ``edgefoley distill student``. ``negatives``: share of the examples with a negative prompt,
+    which joins their words where the teacher is guided; ``steps_shown`` and ``guidance_shown``: how the
+    sounds behind its table are made."""
 
     out: Path
     teacher: Path
@@ -156,7 +157,7 @@ class StudentPlan:
     steps_shown: int = 12
     guidance_shown: float = 2.5
     from_data: bool = False
-    folded: bool = True
+    negatives: float = 0.0
 
 
 def distill_student(
@@ -168,10 +169,12 @@ def distill_student(
     """
     source.check(teacher.config)
     guided = teacher.guidance > 1
-    folded = guided and plan.folded
+    folded = guided and plan.negatives > 0
     facts = {"guidance": teacher.guidance, "true_share": plan.true_share, **described(effort)}
+    if guided:
+        facts |= {"sync_guidance": teacher.sync_guidance, "negatives": plan.negatives}
     if plan.from_data:
-        facts |= {"from_data": True, "sync_guidance": teacher.sync_guidance}
+        facts |= {"from_data": True}
     started = plan.start and str(plan.start)
     claim(
         plan.out,

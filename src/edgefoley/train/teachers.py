@@ -29,7 +29,7 @@ from edgefoley.convert import sources
 from edgefoley.convert.hunyuan import Folder, assemble, open_folder, transformer_state
 from edgefoley.errors import UsageError
 from edgefoley.models.transformer import NANO, Transformer, TransformerConfig
-from edgefoley.train.sampler import passes_of, velocity_of
+from edgefoley.train.sampler import passes_of
 
 Batch = Mapping[str, Tensor]
 
@@ -92,7 +92,7 @@ class Teacher(Protocol):
 
 class NetworkTeacher:
     """A ``Transformer`` as a teacher. ``guidance`` above 1: its velocity is guided, at two passes each.
-    ``sync_guidance``: what ``push`` takes for the event curve alone, at a third pass (None: the same)."""
+    ``sync_guidance``: the event curve's own guidance, at a third pass (None: the same)."""
 
     def __init__(
         self,
@@ -107,16 +107,30 @@ class NetworkTeacher:
         self.sync_guidance = guidance if sync_guidance is None else sync_guidance
 
     def velocity(self, latents: Tensor, sigma: Tensor, batch: Batch) -> Tensor:
-        return velocity_of(self.network, batch, self.guidance, self.bf16)(latents, sigma)
+        passes = self._passes(latents, sigma, batch)
+        return passes[0] + self._added(passes)
 
     def push(self, latents: Tensor, sigma: Tensor, batch: Batch) -> Tensor:
-        if max(self.guidance, self.sync_guidance) <= 1:
+        if len(self._branches) == 1:
             return torch.zeros_like(latents)
-        if self.sync_guidance == self.guidance:
-            guided, none = passes_of(self.network, batch, ("all", "none"), self.bf16)(latents, sigma)
-            return (self.guidance - 1) * (guided - none)
-        branches = ("all", "timed", "none")
-        guided, timed, none = passes_of(self.network, batch, branches, self.bf16)(latents, sigma)
+        return self._added(self._passes(latents, sigma, batch))
+
+    @property
+    def _branches(self) -> tuple[str, ...]:
+        if max(self.guidance, self.sync_guidance) <= 1:
+            return ("all",)
+        return ("all", "none") if self.sync_guidance == self.guidance else ("all", "timed", "none")
+
+    def _passes(self, latents: Tensor, sigma: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+        return passes_of(self.network, batch, self._branches, self.bf16)(latents, sigma)
+
+    def _added(self, passes: tuple[Tensor, ...]) -> Tensor:
+        """Guidance's part of the velocity, from the passes of ``_branches``."""
+        if len(passes) == 1:
+            return torch.zeros_like(passes[0])
+        if len(passes) == 2:
+            return (self.guidance - 1) * (passes[0] - passes[1])
+        guided, timed, none = passes
         return (self.guidance - 1) * (guided - timed) + (self.sync_guidance - 1) * (timed - none)
 
     def compile(self) -> None:

@@ -20,8 +20,9 @@ LAST_S: Final = 0.05  # nothing begins so near the end
 
 @dataclass(frozen=True)
 class Rhythm:
-    """``period``: range in s from one hit to the next; ``jitter``: share of it by which a hit strays (one
-    deviation); ``run``: range of hits in a run, (0, 0) without pauses; ``pause``: range in s between runs."""
+    """``period``: range in s from one hit to the next; ``jitter``: standard deviation of a hit from its
+    place, as a share of the period; ``run``: range of hits in a run, (0, 0) without pauses; ``pause``: range
+    in s between runs."""
 
     period: tuple[float, float]
     jitter: float = 0.06

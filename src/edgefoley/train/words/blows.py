@@ -21,6 +21,7 @@ TOOLS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "plastic": ("a plastic pipe", "a ruler", "a toy bat"),
         "stone": ("a rock", "a stone", "a brick"),
         "concrete": ("a lump of concrete",),
+        "earth": ("a clod of earth",),
         "cloth": ("a glove", "a rolled-up towel"),
         "flesh": ("a hand", "someone", "a fist", "a palm"),
     },
@@ -30,6 +31,7 @@ TOOLS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "plastic": ("塑料管", "尺子", "玩具球棒"),
         "stone": ("石头", "石块", "砖头"),
         "concrete": ("水泥块",),
+        "earth": ("土块",),
         "cloth": ("手套", "卷起的毛巾"),
         "flesh": ("手", "拳头", "手掌"),
     },
@@ -37,7 +39,7 @@ TOOLS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 THINGS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "en": {
         "wood": ("a wooden table", "a wooden desk", "a wooden door", "a wooden crate", "a wooden fence",
-                 "a tree trunk", "a wooden floor", "a wooden partition", "a wooden bench"),
+                 "a wooden post", "a wooden floor", "a wooden partition", "a wooden bench"),
         "metal": ("a metal railing", "an iron pipe", "a steel panel", "a metal cabinet", "a metal sign",
                   "an iron gate", "a metal radiator", "a tin can", "a steel fountain"),
         "stone": ("a stone wall", "a brick wall", "a rock", "a marble bench", "a stone step",
@@ -55,11 +57,11 @@ THINGS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "zh": {
         "wood": ("木桌", "木头书桌", "木门", "木箱", "木栅栏", "木头树干", "木地板", "木隔板", "木长椅"),
         "metal": ("金属栏杆", "铁管", "钢板", "铁皮柜", "金属牌子", "铁门", "金属暖气片",
-                  "铁罐", "钢制饮水台"),
+                  "铁罐", "不锈钢台面"),
         "stone": ("石墙", "砖墙", "岩石", "大理石长凳", "石台阶", "石板"),
         "concrete": ("水泥墙", "柏油路面", "人行道", "水泥地", "水泥墩"),
         "plastic": ("塑料桶", "塑料垃圾桶", "塑料椅子", "塑料盒", "塑料瓶"),
-        "cloth": ("布垫子", "椅子上的布外套", "皮革沙发", "布包", "地毯", "布沙发"),
+        "cloth": ("布垫子", "椅子上的布外套", "皮革座椅", "布包", "地毯", "布椅子"),
         "paper": ("纸箱", "一叠纸", "纸筒", "揉皱的纸"),
         "earth": ("泥土", "泥地", "花坛里的泥土", "泥土路"),
         "flesh": ("皮肤",),
@@ -68,7 +70,7 @@ THINGS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 VERBS: Final = {
     "en": ("hits", "taps", "taps on", "strikes", "knocks on", "raps", "beats", "bangs on", "hitting",
            "tapping on", "striking"),
-    "zh": ("敲", "敲打", "敲击", "轻敲", "拍打", "打"),
+    "zh": ("敲", "敲打", "敲击", "拍打", "打"),
 }  # fmt: skip
 
 

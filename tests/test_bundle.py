@@ -152,7 +152,6 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda m: m["components"]["visual"]["attributes"].update(pixel="yuv"),
         "pixel must be",
     ),
-    "neither true nor false": (lambda m: m["defaults"].update(guide_events=1), "defaults make no sense"),
     "guidance below 0": (lambda m: m["defaults"].update(negative_guidance=-1), "defaults make no sense"),
     "no steps": (lambda m: m["defaults"].update(steps=0), "defaults make no sense"),
     "outside": (lambda m: m["tokenizer"].update(path="../tokenizer.json"), "leaves the bundle's folder"),

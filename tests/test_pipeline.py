@@ -123,8 +123,9 @@ def test_guidance_up_to_one_costs_one_pass(folder: Path, clip: Clip) -> None:
         assert backend.runs["conditioner"] == passes // 4
 
 
-def watch_conditioner(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, np.ndarray]]:
-    """What the conditioner is fed from now on."""
+def test_the_unconditional_pass_sees_no_picture(
+    folder: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fed: list[dict[str, np.ndarray]] = []
     run = FakeSession.run
 
@@ -134,26 +135,6 @@ def watch_conditioner(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, np.ndar
         return run(self, feeds, outputs)
 
     monkeypatch.setattr(FakeSession, "run", watching)
-    return fed
-
-
-def test_guidance_can_leave_the_events_alone(
-    tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fed = watch_conditioner(monkeypatch)
-    Pipeline.open(make_fake_bundle(tmp_path, guide_events=False), "fake").generate(
-        clip, "dog", guidance_scale=2.0
-    )
-    conditional, other = fed
-    assert (other["visual_present"], other["sync_present"]) == (0, 1)
-    for name in ("sync_feat", "sync_index"):
-        np.testing.assert_array_equal(other[name], conditional[name])
-
-
-def test_the_unconditional_pass_sees_no_picture(
-    folder: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fed = watch_conditioner(monkeypatch)
     pipeline = Pipeline.open(folder, "fake")
     pipeline.generate(clip, "dog", guidance_scale=2.0)
     pipeline.generate(None, "dog", duration=clip.duration)

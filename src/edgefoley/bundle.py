@@ -61,8 +61,7 @@ class Defaults:
     """What is used where the caller leaves a choice open: ``steps`` >= 1, ``guidance`` (up to 1: one pass per
     step), the ``negative_prompt``, the ``solver`` of ``sampling.SOLVERS``, the schedule's ``shift``, and
     ``negative_guidance``, the guidance where there is a negative prompt (0: the same), for a model that needs
-    none without. ``guide_events``: guidance acts on the sync features as on words and pictures; without, they
-    are in both passes, so that guidance makes nothing louder or more silent than the picture says."""
+    none without."""
 
     steps: int
     guidance: float
@@ -70,7 +69,6 @@ class Defaults:
     solver: str = "euler"
     shift: float = 1.0
     negative_guidance: float = 0.0
-    guide_events: bool = True
 
     def guidance_for(self, asked: float | None, negative_prompt: str | None) -> float:
         """The guidance that was asked for; None: the one for this negative prompt (which may be empty; None:
@@ -290,12 +288,10 @@ def _parse(folder: Path, manifest: Any) -> Bundle:
 
 
 def _defaults(data: Mapping[str, Any]) -> Defaults:
-    optional = ("solver", "shift", "negative_guidance", "guide_events")
-    known = {key: data[key] for key in optional if key in data}
+    known = {key: data[key] for key in ("solver", "shift", "negative_guidance") if key in data}
     defaults = Defaults(int(data["steps"]), float(data["guidance"]), str(data["negative_prompt"]), **known)
     guidances = defaults.guidance, defaults.negative_guidance
-    sensible = defaults.steps >= 1 and min(guidances) >= 0 and defaults.shift > 0
-    if not sensible or not isinstance(defaults.guide_events, bool):
+    if defaults.steps < 1 or not min(guidances) >= 0 or not defaults.shift > 0:
         raise BundleIntegrityError(f"the defaults make no sense: {dict(data)}")
     return defaults
 

@@ -11,8 +11,7 @@ manifest.json, schema 1::
     tokenizer     {path, sha256, bytes}
     classes       optional, {path, sha256, bytes}: what the image encoder's class_logits mean, see ``classes``
     quantization  null or what was done; quality: metric -> value
-    defaults      {steps, guidance, negative_prompt} and, optionally, solver ("euler"), shift (1.0),
-                  negative_guidance (0) and guide_events (true)
+    defaults      {steps, guidance, negative_prompt} and, optionally, solver ("euler") and shift (1.0)
     attributions  [...]
 
 Paths are relative, with "/", and stay inside the folder. ``data`` (optional) are files that the graph's own

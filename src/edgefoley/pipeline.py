@@ -239,8 +239,7 @@ class Pipeline:
         steps, guidance = self._choices(num_steps, guidance_scale, conditioning.negative_prompt)
         levels = sigmas(steps, self.bundle.defaults.shift)
         asked = evaluated(SOLVERS[self._solver()], levels)
-        guide_events = self.bundle.defaults.guide_events
-        field = VelocityField(self._graphs, conditioning, guidance, asked, guide_events)
+        field = VelocityField(self._graphs, conditioning, guidance, asked)
         depth = int(self.bundle.components["denoiser"].attributes["latent_dim"])
         # Time runs first in the noise, so that a longer clip begins with the noise of a shorter one.
         start = np.ascontiguousarray(noise(seed, (field.count, depth)).T[None])

@@ -87,7 +87,6 @@ class VelocityField:
 
     ``count`` latents is L: those that the clip needs, rounded up to the denoiser's multiple. ``levels``: the
     noise levels that will be asked for, so that what depends on them alone can be computed together.
-    ``guide_events``: whether the second pass lacks the sync features as it lacks the pictures.
     """
 
     def __init__(
@@ -96,10 +95,8 @@ class VelocityField:
         conditioning: Conditioning,
         guidance_scale: float,
         levels: Sequence[float] = (),
-        guide_events: bool = True,
     ) -> None:
         self.graphs, self.conditioning, self.guidance_scale = graphs, conditioning, guidance_scale
-        self.guide_events = guide_events
         self.places = Spans(graphs.bundle, conditioning.duration, conditioning.cuts)
         self.count = self.places.count
         self._branches = (True,) if guidance_scale <= 1 else (True, False)
@@ -190,8 +187,7 @@ class VelocityField:
         """The conditioner's inputs for tokens [start, stop)."""
         c = self.conditioning
         text = c.text_feat if conditional else c.negative_text_feat
-        visual = c.visual_feat if conditional else None
-        sync = c.sync_feat if conditional or not self.guide_events else None
+        visual, sync = (c.visual_feat, c.sync_feat) if conditional else (None, None)
         feeds: dict[str, npt.NDArray] = {} if text is None else {"text_feat": text}
         feeds["visual_present"] = np.array([visual is not None], dtype=np.float32)
         feeds["sync_present"] = np.array([sync is not None], dtype=np.float32)

@@ -49,13 +49,12 @@ def forwards(
         defaults = first.defaults
         steps = defaults.steps if options.steps is None else options.steps
         guidance = defaults.guidance if options.guidance is None else options.guidance
-        events = defaults.guide_events
         levels = sigmas(steps, defaults.shift)
         solver = SOLVERS[defaults.solver]
         asked = evaluated(solver, levels)
         for number, (clip, video) in enumerate(clips.items()):
             told = one.encode(clip_for(first, video), prompt_of(clip, number, options.prompts))
-            fields = [VelocityField(p.graphs, told, guidance, asked, events) for p in (one, other)]
+            fields = [VelocityField(p.graphs, told, guidance, asked) for p in (one, other)]
             depth = int(first.components["denoiser"].attributes["latent_dim"])
             start = noise(options.seed + number, (fields[0].count, depth)).T[None].copy()
             watched = _Watched(fields, clip, found)

@@ -208,7 +208,7 @@ def defaults_of(args: argparse.Namespace) -> dict[str, Any]:
     chosen = {
         name: getattr(args, name) for name in ("steps", "guidance", "negative_guidance", "solver", "shift")
     }
-    return {**chosen, "guide_events": args.guide_events, "negative_prompt": ""}
+    return {**chosen, "negative_prompt": ""}
 
 
 def parse() -> argparse.Namespace:
@@ -229,10 +229,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--negative-guidance", type=float, default=0.0, help="where a negative prompt is given; 0: the same"
     )
-    parser.add_argument(
-        "--guide-events", action=argparse.BooleanOptionalAction, default=False,
-        help="guidance acts on the event curve too",
-    )  # fmt: skip
     parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
     parser.add_argument(
         "--sync-from", type=Path, metavar="BUNDLE",

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from codec import Embedder
 from safetensors.torch import load_file
 
+from edgefoley.evaluation.embedders import Aisfx, Embedder
 from edgefoley.metrics.event_scores import interval
 from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.timeline import SAMPLE_RATE
 from edgefoley.train.codec import load_codec
 from edgefoley.train.examples import Captioner, visual_rows
+from edgefoley.train.precision import has_bf16_units
 from edgefoley.train.sampler import trajectory, velocity_of
 from edgefoley.train.sounds.library import SoundLibrary
 from edgefoley.train.words.concepts import Concept
@@ -82,7 +83,7 @@ def sounds(
         }  # fmt: skip
         generator = torch.Generator().manual_seed(start)
         noise = torch.randn(count, dims.latent_dim, 2 * tokens, generator=generator)
-        latents = trajectory(velocity_of(model, feeds, guidance, True), noise, steps)[-1]
+        latents = trajectory(velocity_of(model, feeds, guidance, has_bf16_units("cpu")), noise, steps)[-1]
         with torch.no_grad():
             for row in latents:
                 yield decode(row[None]).flatten().numpy()
@@ -104,7 +105,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     library = SoundLibrary.build(tuple(args.sounds), args.library)
-    embed = Embedder(args.aisfx)
+    embed = Aisfx(args.aisfx)
     sides = lambda c: [any(True for _ in recordings(library, c, side)) for side in (False, True)]  # noqa: E731
     concepts = [c for c in library.concepts.values() if all(sides(c))][: args.limit]
     place = Map(library, embed, concepts)

@@ -39,6 +39,13 @@ def still(nano: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Condition
     return nano.encode(read_clip(path, nano.bundle.views()), "heavy rain")
 
 
+@pytest.fixture(scope="module")
+def rain(nano: Pipeline, still: Conditioning) -> FloatArray:
+    """Sound to it in windows that overlap."""
+    assert still.cuts == ()
+    return nano.render(still, seed=1).audio.samples
+
+
 def bands(wave: FloatArray) -> FloatArray:
     """Level in 24 bands, dB."""
     frames = np.lib.stride_tricks.sliding_window_view(wave, 1024)[::256] * np.hanning(1024)
@@ -72,31 +79,45 @@ def beside(seams: Sequence[float]) -> list[float]:
     return [seam + side * away for seam in seams for side in (-1, 1) for away in np.arange(1, 3.01, 0.25)]
 
 
+def special(here: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Of each kind of change: whether it is larger at the seams than beside them, by more than chance (three
+    standard errors of the mean of so few; which of them is the largest differs between processors)."""
+    return here.mean(axis=0) > near.mean(axis=0) + 3 * near.std(axis=0) / np.sqrt(len(here))
+
+
+def test_a_seam_that_is_heard_would_be_found(nano: Pipeline, rain: FloatArray) -> None:
+    """The same sound, every other window 12 dB louder."""
+    wave, seams = rain.copy(), seams_of(nano, ())
+    for begin, end in pairwise([*seams, SECONDS]):
+        if seams.index(begin) % 2 == 0:
+            wave[round(begin * SAMPLE_RATE) : round(end * SAMPLE_RATE)] *= 4.0
+    found = special(changes(wave, seams), changes(wave, beside(seams)))
+    assert found[1] and found[2]
+
+
 @pytest.mark.parametrize("cuts", [(), CUTS], ids=["windows overlap", "windows meet at cuts"])
 def test_seams_are_moments_like_others(
-    nano: Pipeline, still: Conditioning, cuts: tuple[Fraction, ...]
+    nano: Pipeline, still: Conditioning, rain: FloatArray, cuts: tuple[Fraction, ...]
 ) -> None:
-    assert still.cuts == ()
-    wave = nano.render(replace(still, cuts=cuts), seed=1, num_steps=4).audio.samples
+    wave = nano.render(replace(still, cuts=cuts), seed=1).audio.samples if cuts else rain
     assert wave.size == SECONDS * SAMPLE_RATE
     seams = seams_of(nano, cuts)
     assert len(seams) == (3 if cuts else 4)
     if cuts:
         assert seams == pytest.approx([float(cut) for cut in cuts], abs=0.041)
     here, near = changes(wave, seams), changes(wave, beside(seams))
-    assert (here.max(axis=0) <= near.max(axis=0)).all(), (here, near.max(axis=0))
+    assert not special(here, near).any(), (here, near.mean(axis=0), near.std(axis=0))
     assert (np.median(here, axis=0) <= np.quantile(near, 0.9, axis=0)).all()
 
 
-def test_chunks_of_the_decoder_change_over_without_a_click(nano: Pipeline, still: Conditioning) -> None:
+def test_chunks_of_the_decoder_change_over_without_a_click(nano: Pipeline, rain: FloatArray) -> None:
     """nano's decoder chooses phases for all of what it gets. A click shows where it is on one side only."""
-    wave = nano.render(still, seed=1, num_steps=4).audio.samples
     count = nano.bundle.timeline.latents(Fraction(SECONDS))
     ends = [stop / 50 for _, stop, _, _ in chunks(count, DECODE_CHUNK, 0)][:-1]
     assert ends == [8.76, 17.5, 26.24]
-    near = changes(wave, beside(ends)).max(axis=0)
+    near = changes(rain, beside(ends))
     for away in (-0.1, 0, 0.1):
-        assert (changes(wave, [end + away for end in ends]) <= near).all()
+        assert not special(changes(rain, [end + away for end in ends]), near).any()
 
 
 def test_the_measure_sees_sounds_that_do_not_belong_together(nano: Pipeline) -> None:

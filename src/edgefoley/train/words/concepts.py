@@ -115,7 +115,8 @@ def _parse_row(number: int, line: str) -> Concept:
                 f"line {number} ({concept_id}): {len(values)} phrases in {column!r}, needs {MIN_PHRASES}"
             )
         lists.append(values)
-    return Concept(concept_id, kind, *lists, share=float(share))
+    labels, actions, striker, struck, en, zh = lists
+    return Concept(concept_id, kind, labels, actions, striker, struck, en, zh, float(share))
 
 
 def held_phrases() -> tuple[tuple[str, str, str], ...]:

@@ -18,6 +18,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -126,12 +127,9 @@ class NetworkTeacher:
 
     def _added(self, passes: tuple[Tensor, ...]) -> Tensor:
         """Guidance's part of the velocity, from the passes of ``_branches``."""
-        if len(passes) == 1:
-            return torch.zeros_like(passes[0])
-        if len(passes) == 2:
-            return (self.guidance - 1) * (passes[0] - passes[1])
-        guided, timed, none = passes
-        return (self.guidance - 1) * (guided - timed) + (self.sync_guidance - 1) * (timed - none)
+        scales = self.guidance, self.sync_guidance
+        parts = [(scale - 1) * (a - b) for scale, (a, b) in zip(scales, pairwise(passes), strict=False)]
+        return sum(parts, torch.zeros_like(passes[0]))
 
     def compile(self) -> None:
         """Make ``velocity`` quick: minutes once for every shape of batch."""

@@ -133,7 +133,6 @@ class Composer:
         self.library, self.rooms, self.held_out = library, rooms, held_out
         self.ids = list(library.concepts)
         self.recorded = [i for i in self.ids if library.recorded(i)] or self.ids
-        self._shares: dict[tuple[str, ...], npt.NDArray[np.float64]] = {}
         self.beds = [c.id for c in library.concepts.values() if c.kind == "texture"]
         self.by_action: dict[str, list[str]] = {
             action: [] for engine in film.engines().values() for action in engine.actions
@@ -185,11 +184,9 @@ class Composer:
 
     def _drawn(self, ids: list[str], rng: np.random.Generator) -> Concept:
         """One of the concepts, each as often as its share says."""
-        key = tuple(ids)
-        if key not in self._shares:
-            shares = np.array([self.library.concepts[i].share for i in ids])
-            self._shares[key] = np.cumsum(shares / shares.sum())
-        return self.library.concepts[ids[int(np.searchsorted(self._shares[key][:-1], rng.random()))]]
+        concepts = [self.library.concepts[i] for i in ids]
+        shares = np.array([concept.share for concept in concepts])
+        return concepts[int(rng.choice(len(concepts), p=shares / shares.sum()))]
 
     def _seen(self, mix: _Mix, truth: Truth, main: Concept, kind: str, rng: np.random.Generator) -> None:
         """The sources of a film, each with its sound; only what is visible and heard becomes an event."""

@@ -48,6 +48,7 @@ class Rhythm:
 
 
 STEPS: Final = Rhythm((0.38, 0.75), 0.06)
+EVEN: Final = Rhythm((0.18, 0.9), 0.05)  # a row of anything
 RHYTHMS: Final[dict[str, Rhythm]] = {
     "typing": Rhythm((0.08, 0.2), 0.35, (4, 24), (0.25, 1.0)),
     "mouse_click": Rhythm((0.12, 0.25), 0.1, (1, 2), (0.4, 2.0)),
@@ -82,10 +83,9 @@ def natural_hits(concept: str, kind: str, seconds: float, rng: np.random.Generat
     if rhythm is not None and rng.random() >= ALONE:
         times = rhythm.times(seconds, rng)
     elif kind == "step" or (kind == "impact" and rng.random() < 0.5):
-        times = Rhythm((0.18, 0.9), 0.05).times(seconds, rng)
+        times = EVEN.times(seconds, rng)
     else:
         times = np.sort(rng.uniform(0.05, seconds - 0.5, int(rng.integers(1, 7))))
     level = float(rng.uniform(0.4, 1.0))
     strengths = np.clip(level + rng.normal(0, 0.15, len(times)), 0.1, 1)
-    inside = times < seconds - LAST_S
-    return [Hit(float(t), float(s)) for t, s in zip(times[inside], strengths[inside], strict=True)]
+    return [Hit(float(t), float(s)) for t, s in zip(times, strengths, strict=True)]

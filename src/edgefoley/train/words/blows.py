@@ -11,6 +11,8 @@ from typing import Final
 
 import numpy as np
 
+from edgefoley.train.scenes.motion import pick
+
 # Concepts that are a blow on a material and nothing more.
 BLOWS: Final = ("wood_hit", "metal_hit", "stone_hit", "dirt_hit", "plastic_hit", "soft_hit")
 
@@ -80,7 +82,7 @@ def blow(striker: str, struck: str, language: str, rng: np.random.Generator) -> 
     tools, things = TOOLS[language].get(striker, ()), THINGS[language].get(struck, ())
     if not tools or not things:
         return ""
-    tool, thing, verb = (words[int(rng.integers(len(words)))] for words in (tools, things, VERBS[language]))
+    tool, thing, verb = (pick(rng, *words) for words in (tools, things, VERBS[language]))
     if language == "en":
         return f"{tool} {verb} {thing}"
     return f"有人用{tool}{verb}{thing}" if rng.random() < 0.5 else f"{tool}{verb}在{thing}上"

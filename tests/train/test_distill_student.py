@@ -118,10 +118,16 @@ def test_what_guidance_adds_is_the_guided_velocity_without_a_single_pass() -> No
 
 
 def run(
-    out: Path, folder: Path, steps: int, guidance: float = 1.0, minutes: float = 0.0, source=SOURCE
+    out: Path,
+    folder: Path,
+    steps: int,
+    guidance: float = 1.0,
+    minutes: float = 0.0,
+    source=SOURCE,
+    sync_guidance: float | None = None,
 ) -> str:
     effort = Effort(steps=steps, rate=3e-3, minutes=minutes, bf16=False, check=1)
-    teacher = open_teacher(folder, guidance, "cpu", bf16=False)
+    teacher = open_teacher(folder, guidance, "cpu", bf16=False, sync_guidance=sync_guidance)
     sizes = {"hidden_size": 16, "num_heads": 2, "depth_triple_blocks": 1, "depth_single_blocks": 1}
     plan = StudentPlan(out, folder, student_config(teacher.config, sizes), 0.0, None, 2, 1.5, negatives=0.5)
     return distill_student(plan, teacher, source, effort, lambda _: None)
@@ -151,6 +157,15 @@ def test_a_student_comes_near_its_teacher(tmp_path: Path, folder: Path, guidance
     origin = read_origin(tmp_path / "out")
     assert (origin.licence, origin.notes) == ("Some licence", ("a note",))
     assert origin.history[-1]["made_by"] == "distill student"
+
+
+def test_guidance_of_the_event_curve_alone_is_told_and_kept(tmp_path: Path, folder: Path) -> None:
+    run(tmp_path / "out", folder, 2, sync_guidance=2.0)
+    rows = json.loads((tmp_path / "out" / "before_after.json").read_text())["rows"]
+    assert rows[-1]["guidance"] == 1.0 and rows[-1]["velocity_error"] is None
+    assert read_origin(tmp_path / "out").history[-1]["sync_guidance"] == 2.0
+    with pytest.raises(UsageError, match="sync_guidance"):
+        run(tmp_path / "out", folder, 2, sync_guidance=3.0)
 
 
 def test_a_resumed_student_equals_one_go(tmp_path: Path, folder: Path) -> None:

@@ -168,7 +168,7 @@ def distill_student(
     Raises UsageError when the folder is another run's or the examples do not fit the teacher.
     """
     source.check(teacher.config)
-    guided = teacher.guidance > 1
+    guided = teacher.guided
     folded = guided and plan.negatives > 0
     facts = {"guidance": teacher.guidance, "true_share": plan.true_share, **described(effort)}
     if guided:

@@ -112,13 +112,18 @@ class NetworkTeacher:
         return passes[0] + self._added(passes)
 
     def push(self, latents: Tensor, sigma: Tensor, batch: Batch) -> Tensor:
-        if len(self._branches) == 1:
+        if not self.guided:
             return torch.zeros_like(latents)
         return self._added(self._passes(latents, sigma, batch))
 
     @property
+    def guided(self) -> bool:
+        """Whether its velocity takes more than one pass: by all conditions, or by the event curve alone."""
+        return max(self.guidance, self.sync_guidance) > 1
+
+    @property
     def _branches(self) -> tuple[str, ...]:
-        if max(self.guidance, self.sync_guidance) <= 1:
+        if not self.guided:
             return ("all",)
         return ("all", "none") if self.sync_guidance == self.guidance else ("all", "timed", "none")
 

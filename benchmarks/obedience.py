@@ -19,15 +19,18 @@ import torch
 from safetensors.torch import load_file
 
 from edgefoley.evaluation.embedders import Aisfx, Embedder
+from edgefoley.export.timbres import timbre_table
 from edgefoley.metrics.event_scores import interval
 from edgefoley.models.transformer import Transformer, TransformerConfig
+from edgefoley.timbres import TimbreTable
 from edgefoley.timeline import SAMPLE_RATE
 from edgefoley.train.codec import load_codec
 from edgefoley.train.examples import Captioner, visual_rows
 from edgefoley.train.precision import has_bf16_units
 from edgefoley.train.sampler import trajectory, velocity_of
 from edgefoley.train.sounds.library import SoundLibrary
-from edgefoley.train.words.concepts import Concept
+from edgefoley.train.timbre import examples_in, loudness_sign
+from edgefoley.train.words.concepts import Concept, load_concepts
 
 Array = np.ndarray
 SECONDS = 4
@@ -68,13 +71,14 @@ def recordings(library: SoundLibrary, concept: Concept, held_out: bool) -> Itera
 
 def sounds(
     model: Transformer, captioner: Captioner, decode: torch.nn.Module, texts: list[str], steps: int,
-    guidance: float, batch: int = 20,
+    guidance: float, table: TimbreTable | None = None, batch: int = 20,
 ) -> Iterator[Array]:  # fmt: skip
-    """One sound of SECONDS for each text, from words alone."""
+    """One sound of SECONDS for each text, from words alone, and the timbres of what they name where there is
+    a ``table``."""
     tokens, dims = SECONDS * 25, model.config
     nothing, nothing_mask = captioner([""])
     for start in range(0, len(texts), batch):
-        text, mask = captioner(texts[start : start + batch])
+        text, mask = words(captioner, texts[start : start + batch], table, start)
         count = len(text)
         feeds = {
             "text": text, "mask": mask, "negative": nothing, "negative_mask": nothing_mask,
@@ -89,6 +93,32 @@ def sounds(
                 yield decode(row[None]).flatten().numpy()
 
 
+def words(
+    captioner: Captioner, texts: list[str], table: TimbreTable | None, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Text features of a batch as the runtime has them, padded, and their mask."""
+    rows = []
+    for number, text in enumerate(texts):
+        feat = captioner([text])[0].numpy()
+        if table is not None:
+            named = table.named(text, lambda phrase: captioner([phrase])[0][0, 0].numpy())
+            feat = table.beside(feat, named, seed + number)
+        rows.append(torch.from_numpy(feat[0]))
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row), dtype=torch.bool) for row in rows], True)
+    return torch.nn.utils.rnn.pad_sequence(rows, True), mask
+
+
+def table_for(model: Transformer, captioner: Captioner, runs: Path) -> TimbreTable | None:
+    """The examples that a model is shown, from the school; None for a model that is shown none."""
+    if not model.config.timbre_components:
+        return None
+    examples = examples_in(
+        sorted((runs / "school").glob("latents_*.npy"))[:-1], loudness_sign(runs / "codec")
+    )
+    embed = lambda phrases: np.concatenate([captioner([p])[0][:, 0].numpy() for p in phrases])  # noqa: E731
+    return timbre_table(model.timbre_in, examples, load_concepts(), embed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -100,6 +130,8 @@ def main() -> None:
     parser.add_argument("--library", type=Path, default=Path("runs/library"), help="cache of the cuts")
     parser.add_argument("--guidance", type=float, nargs="+", default=[2.5])
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--blind", action="store_true", help="without the timbres of what the words name")
+    parser.add_argument("--languages", nargs="+", default=["en", "zh"])
     parser.add_argument("--limit", type=int, help="so many concepts only")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -117,10 +149,11 @@ def main() -> None:
     config = TransformerConfig(**json.loads(about.read_text())) if about.exists() else None
     model = load(folder, config)
     captioner, codec = Captioner(args.runs / "text", "cpu"), load_codec(args.runs / "codec")
+    table = None if args.blind else table_for(model, captioner, args.runs)
     for guidance in args.guidance:
-        for language in ("en", "zh"):
+        for language in args.languages:
             texts = [c.phrases(language)[0] for c in concepts]
-            made = sounds(model, captioner, codec.decoder, texts, args.steps, guidance)
+            made = sounds(model, captioner, codec.decoder, texts, args.steps, guidance, table)
             ranks = [place.rank(w, c.id) for w, c in zip(made, concepts, strict=True)]
             result[f"guidance {guidance:g}, {language}"] = summary(ranks)
             print(json.dumps({f"{guidance:g} {language}": summary(ranks)}), flush=True)

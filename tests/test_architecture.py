@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "events",
         "event_files",
         "classes",
+        "timbres",
         "shots",
         "canvas",
         "sound_files",

@@ -20,6 +20,7 @@ from edgefoley.errors import BundleError, BundleIntegrityError, BundleNotFoundEr
 from edgefoley.hub import default_folder, models_folder
 from edgefoley.manifest import (
     CONTRACT,
+    OPTIONAL_FILES,
     Artefact,
     Component,
     file_entries,
@@ -94,6 +95,7 @@ class Bundle:
     defaults: Defaults
     manifest: Mapping[str, Any]
     classes: Artefact | None = None
+    timbres: Artefact | None = None
     _verified: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @property
@@ -117,7 +119,7 @@ class Bundle:
     def files(self) -> tuple[Artefact, ...]:
         """Every file the manifest names, each once."""
         graphs = [a for component in self.components.values() for a in component.artefacts.values()]
-        tables = (self.tokenizer,) if self.classes is None else (self.tokenizer, self.classes)
+        tables = tuple(file for file in (self.tokenizer, self.classes, self.timbres) if file is not None)
         every = (file for artefact in (*tables, *graphs) for file in artefact.files)
         return tuple({file.path: file for file in every}.values())
 
@@ -150,6 +152,10 @@ class Bundle:
     def classes_path(self) -> Path | None:
         """The verified file that ``classes.read_class_table`` reads; None where the bundle has none."""
         return None if self.classes is None else self._checked(self.classes)
+
+    def timbres_path(self) -> Path | None:
+        """The verified file that ``timbres.read_timbre_table`` reads; None where the bundle has none."""
+        return None if self.timbres is None else self._checked(self.timbres)
 
     def verify(self) -> None:
         """Check the sha256 of every file now. Raises BundleIntegrityError at the first that differs."""
@@ -263,6 +269,9 @@ def _parse(folder: Path, manifest: Any) -> Bundle:
             "Use the version that wrote it, or make the bundle again."
         )
     try:
+        tables: dict[str, Any] = {
+            name: read_artefact(manifest[name]) for name in OPTIONAL_FILES if manifest.get(name) is not None
+        }
         bundle = Bundle(
             folder=folder,
             name=str(manifest["name"]),
@@ -274,7 +283,7 @@ def _parse(folder: Path, manifest: Any) -> Bundle:
             tokenizer=read_artefact(manifest["tokenizer"]),
             defaults=_defaults(manifest["defaults"]),
             manifest=manifest,
-            classes=read_artefact(manifest["classes"]) if manifest.get("classes") is not None else None,
+            **tables,
         )
     except BundleIntegrityError as error:
         raise BundleIntegrityError(f"{where}: {error}") from error

@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +24,9 @@ from edgefoley.errors import BundleIntegrityError
 from edgefoley.graphs import Graphs
 from edgefoley.preprocess import tokenize, tokenize_together
 from edgefoley.shots import cut_times, thumbnails
+from edgefoley.timbres import TimbreTable, read_timbre_table
 from edgefoley.timeline import chunks, grid_count, segment_count
-from edgefoley.types import ByteArray, Clip, FloatArray, FrameView
+from edgefoley.types import ByteArray, Clip, Conditioning, FloatArray, FrameView
 
 SYNC_CHUNK = 250  # frames: 10 s at once keep the encoder's activations small
 PIECE = Fraction(16)  # seconds of a clip that are read at once where its frames as a whole take too much
@@ -46,6 +49,42 @@ def text_features(graphs: Graphs, prompt: str, negative_prompt: str) -> tuple[Fl
         tokens = tokenize_together(path, texts, int(pad_id))
     made = [graphs.run("text", {"token_ids": ids, "mask": mask})["text_feat"] for ids, mask in tokens]
     return made[0][:, :kept], made[1][:, :kept]
+
+
+def named_sounds(graphs: Graphs, *texts: str) -> list[tuple[int, ...]]:
+    """What each of the ``texts`` names of the bundle's table of timbres: nothing where it has none."""
+    table = _timbres(graphs.bundle)
+    if table is None:
+        return [() for _ in texts]
+    path = graphs.bundle.tokenizer_path()
+
+    def sentence(phrase: str) -> FloatArray:
+        ids, mask = tokenize(path, phrase)
+        vector: FloatArray = graphs.run("text", {"token_ids": ids, "mask": mask})["text_feat"][0, 0]
+        return vector
+
+    return [table.named(text, sentence) for text in texts]
+
+
+def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Conditioning:
+    """The conditioning with an example, the seed's choice, of each sound that its texts name."""
+    table, c = _timbres(bundle), conditioning
+    if table is None or c.text_feat is None or c.negative_text_feat is None:
+        return c
+    text = table.beside(c.text_feat, c.timbres, seed)
+    return replace(
+        c, text_feat=text, negative_text_feat=table.beside(c.negative_text_feat, c.negative_timbres, seed)
+    )
+
+
+def _timbres(bundle: Bundle) -> TimbreTable | None:
+    path = bundle.timbres_path()
+    return None if path is None or bundle.timbres is None else _read_timbres(path, bundle.timbres.sha256)
+
+
+@lru_cache(maxsize=2)
+def _read_timbres(path: Path, sha256: str) -> TimbreTable:
+    return read_timbre_table(path)
 
 
 def visual_features(graphs: Graphs, view: FrameView) -> FloatArray:

@@ -54,6 +54,7 @@ from edgefoley.types import TensorSpec
 # Component -> (inputs it may have, the one it must have, outputs it must have). A graph may leave out inputs
 # that its network does not need. The outputs of conditioner and timestep are free; the denoiser takes them by
 # name.
+OPTIONAL_FILES = ("classes", "timbres")  # tables beside the networks
 CONTRACT: Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "text": (("token_ids", "mask"), "token_ids", ("text_feat",)),
     "visual": (("frames",), "frames", ("visual_feat",)),
@@ -164,8 +165,9 @@ def read_artefact(data: Mapping[str, Any]) -> Artefact:
 def file_entries(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The entry of every file that a manifest names, to be filled in."""
     yield manifest["tokenizer"]
-    if manifest.get("classes") is not None:
-        yield manifest["classes"]
+    for name in OPTIONAL_FILES:
+        if manifest.get(name) is not None:
+            yield manifest[name]
     for component in manifest["components"].values():
         for entry in component["artefacts"].values():
             yield entry

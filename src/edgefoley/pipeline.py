@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from edgefoley import encoders
 from edgefoley.backends import get_backend
 from edgefoley.backends.base import Backend, LoadOptions
 from edgefoley.bundle import Bundle, open_bundle
@@ -197,8 +198,7 @@ class Pipeline:
         with watch.stage("encode"):
             report("encode", 0.0)
             visual_feat = sync_feat = event_logits = None
-            suggested = False
-            cuts: tuple[Fraction, ...] = ()
+            suggested, cuts = False, tuple[Fraction, ...]()
             if clip is not None and pieces is not None:
                 visual_feat, sync_feat, cuts = piecewise_features(self._graphs, clip.duration, pieces, report)
                 self._done("visual", "sync")
@@ -216,11 +216,12 @@ class Pipeline:
                 shots.look(view)
                 cuts = shots.found()
             text_feat, negative_feat = text_features(self._graphs, prompt, negative)
+            timbres = encoders.named_sounds(self._graphs, prompt, negative)
             self._done("text")
             report("encode", 1.0)
         return Conditioning(
             seconds, text_feat, negative_feat, visual_feat, sync_feat, event_logits,
-            prompt, negative, watch.stages, cuts, suggested,
+            prompt, negative, watch.stages, cuts, suggested, *timbres,
         )  # fmt: skip
 
     def denoise(
@@ -239,7 +240,8 @@ class Pipeline:
         steps, guidance = self._choices(num_steps, guidance_scale, conditioning.negative_prompt)
         levels = sigmas(steps, self.bundle.defaults.shift)
         asked = evaluated(SOLVERS[self._solver()], levels)
-        field = VelocityField(self._graphs, conditioning, guidance, asked)
+        shown = encoders.with_timbres(self.bundle, conditioning, seed)
+        field = VelocityField(self._graphs, shown, guidance, asked)
         depth = int(self.bundle.components["denoiser"].attributes["latent_dim"])
         # Time runs first in the noise, so that a longer clip begins with the noise of a shorter one.
         start = np.ascontiguousarray(noise(seed, (field.count, depth)).T[None])

@@ -91,7 +91,8 @@ class Conditioning:
     ``sync_feat`` (1, S, D_sync), or None for sound without a picture; ``event_logits`` (1, 2 S): onset logit
     on the 50 Hz grid. ``prompt`` and ``negative_prompt`` are the texts encoded (``suggested``: the prompt is
     what the picture suggests, since there was none), ``stages`` what encoding cost. ``cuts``: seconds at
-    which new shots begin, looked for in clips longer than the model's window.
+    which new shots begin, looked for in clips longer than the model's window. ``timbres`` and
+    ``negative_timbres``: the sounds of the bundle's table (``timbres.TimbreTable``) that the texts name.
     """
 
     duration: Fraction
@@ -105,6 +106,8 @@ class Conditioning:
     stages: tuple[Stage, ...] = ()
     cuts: tuple[Fraction, ...] = ()
     suggested: bool = False
+    timbres: tuple[int, ...] = ()
+    negative_timbres: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -108,12 +108,20 @@ def effort_of(device: str, float32: bool, **chosen: Any) -> Effort:
     return Effort(device=found, bf16=not float32 and has_bf16_units(found), **chosen)
 
 
-def source_of(teacher: Path, runs: Path, features: Path | None, effort: Effort, negatives: float) -> Source:
-    """Where examples come from: ``features`` where they are given, else the lessons in ``runs``."""
+def source_of(
+    teacher: Path,
+    network: NetworkTeacher,
+    runs: Path,
+    features: Path | None,
+    effort: Effort,
+    negatives: float,
+) -> Source:
+    """Where examples come from: ``features`` where they are given, else the lessons in ``runs``, as the
+    ``network`` in ``teacher`` sees them."""
     from edgefoley.train.distill_run import LessonSource
 
     if features is None:
-        return LessonSource(runs, effort, negatives)
+        return LessonSource(runs, effort, negatives, network.network)
     from edgefoley.convert.hunyuan import open_folder
     from edgefoley.train.features import FeatureSource
     from edgefoley.train.hunyuan_lessons import decoder_of
@@ -199,7 +207,8 @@ def steps_command(
     effort = effort_of(**chosen)
     plan = StepsPlan(out, teacher, negatives=negatives, **own)
     plan.walks  # noqa: B018  # says at once when the numbers of steps do not fit
-    network, source = opened(teacher, guidance, effort), source_of(teacher, runs, None, effort, negatives)
+    network = opened(teacher, guidance, effort)
+    source = source_of(teacher, network, runs, None, effort, negatives)
     tell(lambda: distill_steps(plan, network, source, effort, say), out)
 
 
@@ -246,7 +255,7 @@ def student_command(
     network = opened(teacher, guidance, effort, sync_guidance)
     sizes = student_config(network.config, {} if config is None else read_config(config))
     negatives = negatives if guidance > 1 else 0.0
-    source = source_of(teacher, runs, features, effort, negatives)
+    source = source_of(teacher, network, runs, features, effort, negatives)
     plan = StudentPlan(out, teacher, sizes, negatives=negatives, **own)
     tell(lambda: distill_student(plan, network, source, effort, say), out)
 

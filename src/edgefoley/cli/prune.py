@@ -56,6 +56,6 @@ def command(run: Path, out: Path, true_share: float, **chosen: Any) -> None:
     effort = effort_of(**chosen)
     network = opened(run, 1.0, effort)
     smaller_config(network.config, wanted)  # says at once when nothing would go
-    source = source_of(run, runs, features, effort, 0.0)
+    source = source_of(run, network, runs, features, effort, 0.0)
     plan = PrunePlan(out, run, wanted, true_share)
     tell(lambda: prune(plan, network, source, effort, say), out)

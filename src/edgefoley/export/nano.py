@@ -32,18 +32,22 @@ from edgefoley.convert.efficientnet import find_checkpoint, load_encoder
 from edgefoley.export.compact import store_fp16, store_int8, strip_metadata
 from edgefoley.export.components import SyncGraph, decoder_graph, sync_graph, text_graph, transformer_graphs
 from edgefoley.export.graph import GraphSpec, export_graph, tensor_entries, verify
+from edgefoley.export.timbres import timbre_table
 from edgefoley.models.sync import SyncConfig
 from edgefoley.models.text import TextEncoder
 from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.models.visual import INT8_KEEP, ClassSpaceVisual, class_names, fold_batch_norm
 from edgefoley.sampling import SOLVERS
+from edgefoley.timbres import write_timbre_table
 from edgefoley.timeline import Timeline
 from edgefoley.train.codec import load_codec
 from edgefoley.train.sounds.credits import credits_of_folders, write_credits
 from edgefoley.train.sync import SyncTrainer
 from edgefoley.train.teachers import read_origin
 from edgefoley.train.text import load_encoder as load_text_encoder
+from edgefoley.train.timbre import examples_in, loudness_sign
 from edgefoley.train.words.class_sounds import class_table
+from edgefoley.train.words.concepts import load_concepts
 
 EXACT = 3e-5  # relative error of a graph in float32 against PyTorch
 COMPACT = {
@@ -130,6 +134,27 @@ def write_class_table(trained: Trained, tokenizer: Path, path: Path) -> None:
 
     table = class_table(class_names(), trained.visual.temperature, embed)
     path.write_text(json.dumps(table.to_json(), ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+
+
+def write_timbres(trained: Trained, runs: Path, path: Path) -> bool:
+    """Examples of every concept from the school's lessons, for a transformer that is shown them; whether it
+    is."""
+    if not trained.transformer.config.timbre_components:
+        return False
+    shards = sorted((runs / "school").glob("latents_*.npy"))[:-1]  # the last one validates
+    if not shards:
+        raise SystemExit(f"no lessons in {runs / 'school'}: the table of timbres is made of them")
+    examples = examples_in(shards, loudness_sign(runs / "codec"))
+    tokenizer = runs / "text" / "tokenizer.json"
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = sentence_vectors(trained.text, tokenizer, tuple(texts)).numpy()
+        return found
+
+    table = timbre_table(trained.transformer.timbre_in, examples, load_concepts(), embed)
+    write_timbre_table(table, path)
+    print(f"{len(table.owner)} timbres of {len(examples)} sounds, {path.stat().st_size / 1e6:.2f} MB")
+    return True
 
 
 def visual_graph(module: ClassSpaceVisual) -> GraphSpec:
@@ -252,6 +277,7 @@ def main() -> None:
     if args.sync_from is not None:
         components["sync"] = take_component(args.sync_from, "sync", fresh)
     write_class_table(trained, args.runs / "text" / "tokenizer.json", fresh / "classes.json")
+    timbres = write_timbres(trained, args.runs, fresh / "timbres.npz")
     write_credits(credits_of_folders(args.data), fresh / "CREDITS.tsv")
     source = weight_digests(args.runs, fresh, args.sync_from is not None)
     manifest = {
@@ -264,6 +290,7 @@ def main() -> None:
         "components": components,
         "tokenizer": {"path": "tokenizer.json"},
         "classes": {"path": "classes.json"},
+        **({"timbres": {"path": "timbres.npz"}} if timbres else {}),
         "quantization": {"storage": storage, "compute": "fp32", "relative_error": errors},
         "quality": {},
         "defaults": defaults_of(args),

@@ -44,6 +44,7 @@ from edgefoley.models.layers import (
     rope_tables,
     rotate,
 )
+from edgefoley.models.timbre import Timbre, timbre_width
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class TransformerConfig:
     blocks' MLP convolutions; ``pooled_conditions``: the sentence vector and the mean visual row also join the
     sync rows, so that words reach the modulation of the single-stream blocks directly (without it a network
     this small had learnt nothing of the prompt after 500 steps); ``head_width``: channels of a head when the
-    heads do not share out ``hidden_size`` (pruned networks), 0: they do."""
+    heads do not share out ``hidden_size`` (pruned networks), 0: they do; ``timbre_components``: of what
+    may stand beside the words (``models.timbre``, which works before ``forward``), 0: nothing."""
 
     hidden_size: int
     num_heads: int
@@ -72,6 +74,7 @@ class TransformerConfig:
     shared_modulation: bool = False
     pooled_conditions: bool = False
     head_width: int = 0
+    timbre_components: int = 0
 
     @property
     def head_dim(self) -> int:
@@ -90,22 +93,10 @@ class TransformerConfig:
 XXL = TransformerConfig(hidden_size=1536, num_heads=12, depth_triple_blocks=18, depth_single_blocks=36)
 XL = TransformerConfig(hidden_size=1408, num_heads=11, depth_triple_blocks=12, depth_single_blocks=24)
 NANO = TransformerConfig(
-    hidden_size=320,
-    num_heads=5,
-    depth_triple_blocks=2,
-    depth_single_blocks=4,
-    mlp_ratio=3.0,
-    latent_dim=64,
-    patch_size=2,
-    text_dim=256,
-    visual_dim=256,
-    sync_dim=4,
-    sync_segment=1,
-    single_kernel=1,
-    mlp_multiple=64,
-    shared_modulation=True,
-    pooled_conditions=True,
-)
+    hidden_size=320, num_heads=5, depth_triple_blocks=2, depth_single_blocks=4, mlp_ratio=3.0, latent_dim=64,
+    patch_size=2, text_dim=256, visual_dim=256, sync_dim=4, sync_segment=1, single_kernel=1, mlp_multiple=64,
+    shared_modulation=True, pooled_conditions=True, timbre_components=96,
+)  # fmt: skip
 
 
 class Condition(NamedTuple):
@@ -294,6 +285,8 @@ class Transformer(nn.Module):
             self.audio_mod, self.v_cond_mod, self.single_mod = (Modulation(h, parts) for parts in (9, 9, 6))
         if c.pooled_conditions:
             self.text_pool, self.visual_pool = nn.Linear(c.text_dim, h), nn.Linear(c.visual_dim, h)
+        if c.timbre_components:
+            self.timbre_in = Timbre(timbre_width(c.latent_dim), c.timbre_components, c.text_dim)
 
     def two_stream(self) -> list[TwoStreamBlock]:
         """The two-stream blocks in order."""

@@ -20,7 +20,7 @@ from edgefoley.train.codec import load_codec
 from edgefoley.train.examples import Captioner, Examples
 from edgefoley.train.loop import LoopConfig, log_line
 from edgefoley.train.teachers import Origin, save_network, write_whole
-from edgefoley.train.transformer import TEXT_WIDTH, channel_weights
+from edgefoley.train.transformer import TEXT_WIDTH, channel_weights, with_timbres
 from edgefoley.train.unwanted import ExamplesWithNegatives
 
 Say = Callable[[str], None]
@@ -82,9 +82,10 @@ class Source(Protocol):
 
 
 class LessonSource:
-    """The project's own lessons, with negatives for a share of them. ``runs``: holds codec, text, school."""
+    """The project's own lessons, with negatives for a share of them. ``runs``: holds codec, text, school;
+    ``teacher``: where it is shown timbres, they stand beside the words as it sees them."""
 
-    def __init__(self, runs: Path, effort: Effort, negatives: float) -> None:
+    def __init__(self, runs: Path, effort: Effort, negatives: float, teacher: Transformer) -> None:
         for name, file in (("codec", "codec.safetensors"), ("text", "tokenizer.json"), ("school", "")):
             if not (runs / name / file).exists():
                 raise UsageError(
@@ -92,7 +93,7 @@ class LessonSource:
                     "teacher learnt on. Name their folder with --runs, or see docs/training.md."
                 )
         captioner = Captioner(runs / "text", effort.device, TEXT_WIDTH if effort.compiled else 0)
-        self.runs, self.device = runs, effort.device
+        self.runs, self.device, self.teacher = runs, effort.device, teacher
         self._sets = [
             ExamplesWithNegatives(
                 Examples(runs / "school", runs / "codec", captioner, effort.batch, seed, last), share
@@ -103,10 +104,15 @@ class LessonSource:
         self.weights = channel_weights(runs / "codec").to(effort.device)
 
     def train(self, step: int) -> dict[str, Tensor]:
-        return self._sets[0](step)
+        return self._seen(self._sets[0](step))
 
     def held_out(self, step: int) -> dict[str, Tensor]:
-        return self._sets[1](step)
+        return self._seen(self._sets[1](step))
+
+    @torch.no_grad()
+    def _seen(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        text, mask = with_timbres(self.teacher, batch)
+        return {**batch, "text": text, "mask": mask}
 
     def check(self, config: TransformerConfig) -> None:
         example = self.held_out(0)

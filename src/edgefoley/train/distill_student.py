@@ -182,6 +182,8 @@ def distill_student(
         | {"config": asdict(plan.config)},
     )
     student = new_student(plan.config, plan.start, say).to(effort.device)
+    if teacher.config.timbre_components:  # the source shows timbres as the teacher sees them
+        student.timbre_in.load_state_dict(teacher.network.timbre_in.state_dict())
     trial = trial_of(source, effort)
     plain = teacher.network  # not compiled: the table sees shapes that training does not
     guidance = 1.0 if guided else plan.guidance_shown

@@ -8,25 +8,28 @@ an unconditional branch.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from edgefoley.models.timbre import timbre_width
 from edgefoley.models.transformer import NANO
 from edgefoley.train.school.lessons import Lesson
 from edgefoley.train.sync_curve import degrade, draw_curve
 from edgefoley.train.text import load_encoder
+from edgefoley.train.timbre import is_example, loudness_sign, read_lessons, timbre
 from edgefoley.train.words.captions import caption
 from edgefoley.train.words.concepts import load_concepts
 
 LATENT_RATE = 50
 NO_WORDS = 0.15  # share of examples without a caption
+UNKNOWN = 0.25  # share of the captions without a timbre beside them
+ITSELF = 0.7  # share of the timbres that are the lesson's own, where nothing else is heard in it
+TIMBRES = 2  # of one caption, at most
 WORDS_ALONE = 0.22  # share of pictured lessons that are shown without their picture
 STRETCHES = {100: 0.5, 250: 0.5}  # tokens -> share; compiled, every length is a graph of its own
 
@@ -56,13 +59,15 @@ class Captioner:
 @dataclass(frozen=True)
 class Row:
     """One example before batching: latents (D, 2 tokens); its caption; visual (rows, D) or None when the
-    picture is not shown; sync (tokens, sync_dim); timed: whether the event curve is shown."""
+    picture is not shown; sync (tokens, sync_dim); timed: whether the event curve is shown; timbres: which
+    lessons are examples of what the caption names."""
 
     latents: np.ndarray
     text: str
     visual: Tensor | None
     sync: np.ndarray
     timed: bool
+    timbres: tuple[int, ...] = ()
 
 
 def visual_rows(tokens: int) -> int:
@@ -85,21 +90,39 @@ class Examples:
         self.latents = [np.load(p, mmap_mode="r") for p in chosen]
         self.lessons: list[Lesson] = []
         for path in chosen:
-            rows = json.loads(
-                path.with_name(path.name.replace("latents", "lessons")).with_suffix(".json").read_text()
-            )
-            self.lessons += [
-                Lesson.from_json({k: v for k, v in row.items() if k != "captions"}) for row in rows
-            ]
+            self.lessons += read_lessons(path)
         self.per_shard = len(self.latents[0])
-        # The first component is loudness, but an eigenvector's sign is arbitrary.
-        self.loudness = (
-            1.0 if load_file(codec / "codec.safetensors")["encoder.synthesis"][0].sum() > 0 else -1.0
-        )
+        self.loudness = loudness_sign(codec)
         self.captioner, self.batch, self.seed = captioner, batch, seed
         self.concepts = {c.id: c for c in load_concepts()}
         everything = [c.phrases(lang)[0] for c in self.concepts.values() for lang in ("en", "zh")]
         self.vectors = captioner(everything)[0][:, 0]
+        self.timbres = {i: self.timbre(i) for i, lesson in enumerate(self.lessons) if is_example(lesson)}
+        self.examples_of: dict[str, list[int]] = {}
+        for i in self.timbres:
+            self.examples_of.setdefault(self.lessons[i].voices[0].concept, []).append(i)
+
+    def whole(self, index: int) -> np.ndarray:
+        """Latents (D, L) of a lesson."""
+        found: np.ndarray = self.latents[index // self.per_shard][index % self.per_shard]
+        return found
+
+    def timbre(self, index: int) -> np.ndarray:
+        """Raw timbre (R,) of the main sound of a lesson in which nothing else is heard."""
+        return timbre(self.whole(index), self.lessons[index].voices[0].hits, self.loudness)
+
+    def shown(self, index: int, rng: np.random.Generator) -> tuple[int, ...]:
+        """Examples for the sounds of a lesson: the lesson itself, or others of the same concept."""
+        if rng.random() < UNKNOWN:
+            return ()
+        if index in self.timbres and rng.random() < ITSELF:
+            return (index,)
+        found = []
+        for place, voice in enumerate(self.lessons[index].voices[:TIMBRES]):
+            options = self.examples_of.get(voice.concept, [])
+            if options and (not place or rng.random() < 0.7):
+                found.append(options[int(rng.integers(len(options)))])
+        return tuple(found)
 
     def visual(self, concept: str, rows: int, rng: np.random.Generator) -> Tensor:
         """Rows (rows, D): a blend of sentence vectors, the concept's own with a random share."""
@@ -120,12 +143,14 @@ class Examples:
         lesson = self.lessons[index]
         picture = lesson.film_seed is not None and rng.random() > WORDS_ALONE
         text = ""
+        timbres: tuple[int, ...] = ()
         if rng.random() > NO_WORDS:
             level = int(rng.choice([0, 1, 1, 2]))
             language = "en" if rng.random() < 0.5 else "zh"
             alone = level > 0 and rng.random() < (0.1 if picture else 0.3)
             text = caption(lesson.facts(), language, level, rng, sound_only=alone)
-        whole = self.latents[index // self.per_shard][index % self.per_shard]
+            timbres = self.shown(index, rng)
+        whole = self.whole(index)
         latest = (whole.shape[1] - size) // 2
         begins = 2 * rng.integers(0, latest + 1, 1 if picture else 6)
         # Words alone ask for a sound: without a picture to explain a silence, take the fullest stretch.
@@ -142,7 +167,7 @@ class Examples:
         visual = None
         if picture and seen and rng.random() < (0.9 if not text else 0.6):
             visual = self.visual(seen[0], visual_rows(tokens), rng)
-        return Row(whole[:, begin : begin + size].astype(np.float32), text, visual, curve, picture)
+        return Row(whole[:, begin : begin + size].astype(np.float32), text, visual, curve, picture, timbres)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, step])
@@ -151,6 +176,10 @@ class Examples:
         text, mask = self.captioner([row.text for row in rows])
         device = text.device
         nothing = torch.zeros(visual_rows(tokens), NANO.visual_dim, device=device)
+        raw = np.zeros((len(rows), TIMBRES, timbre_width(NANO.latent_dim)), np.float32)
+        for place, row in enumerate(rows):
+            for k, index in enumerate(row.timbres):
+                raw[place, k] = self.timbres[index]
         flags = [(float(row.visual is not None), float(row.timed)) for row in rows]
         return {
             "latents": torch.from_numpy(np.stack([row.latents for row in rows])).to(device),
@@ -159,4 +188,8 @@ class Examples:
             "visual": torch.stack([nothing if row.visual is None else row.visual for row in rows]),
             "sync": torch.from_numpy(np.stack([row.sync for row in rows])).to(device),
             "flags": torch.tensor(flags, device=device),
+            "timbres": torch.from_numpy(raw).to(device),
+            "shown": torch.tensor(
+                [[k < len(row.timbres) for k in range(TIMBRES)] for row in rows], device=device
+            ),
         }

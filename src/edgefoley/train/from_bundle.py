@@ -56,7 +56,8 @@ def recover_text(bundle: Bundle, out: Path, forms: Sequence[TextConfig] = FORMS)
 def recover_transformer(bundle: Bundle, out: Path) -> Transformer:
     """Write ``out`` as ``train.transformer`` does. Raises ExportError where it is not of nano's form."""
     latents = int(bundle.components["denoiser"].attributes["latent_dim"])
-    model = Transformer(replace(NANO, latent_dim=latents)).eval()
+    # Of what makes timbres a bundle holds the results only.
+    model = Transformer(replace(NANO, latent_dim=latents, timbre_components=0)).eval()
     specs = transformer_graphs(model)
     recover(specs, {s.name: onnx.load(str(bundle.artefact(s.name, "ort"))) for s in specs})
     out.mkdir(parents=True, exist_ok=True)

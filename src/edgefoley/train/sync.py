@@ -26,6 +26,7 @@ from edgefoley.metrics.onsets import classical_onsets, match_onsets, onset_f1, p
 from edgefoley.models.sync import SyncConfig, SyncEncoder
 from edgefoley.train.loop import LoopConfig, adopt, mark_done, train
 from edgefoley.train.precision import mixed
+from edgefoley.train.scenes import photos
 from edgefoley.train.scenes.pool import EVENT_RATE, SYNC_RATE, Pool, render_shard
 from edgefoley.train.sync_crops import KINDS, Batches, agreement
 
@@ -193,6 +194,7 @@ def run(args: argparse.Namespace) -> None:
     if (folder / "last.pt").exists() and not args.resume:
         raise SystemExit(f"{folder}/last.pt exists: add --resume to continue it, or choose another --out")
     val = folder / "val" if args.val is None else args.val
+    photos.use(args.photos)
     render_shard(val, 0, VALIDATION_SEED, args.validation, args.seconds)
     pool, held_out = Pool(args.films, keep=True), Pool(val)
     torch.manual_seed(args.seed)
@@ -250,6 +252,7 @@ def main() -> None:
     parser.add_argument("--films", type=Path, default=Path("runs/school"), help="films of make-data")
     parser.add_argument("--validation", type=int, default=160, help="held-out films, rendered into --out")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a held-out film")
+    parser.add_argument("--photos", type=Path, help="panoramas behind the held-out films")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (0: no limit)")
     parser.add_argument("--save", type=int, default=300, help="steps between checkpoints")
     parser.add_argument("--seed", type=int, default=0)

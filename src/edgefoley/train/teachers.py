@@ -37,7 +37,9 @@ Batch = Mapping[str, Tensor]
 ORIGIN: Final = "origin.json"
 SIZES: Final = "transformer.json"
 WEIGHTS: Final = "transformer.safetensors"
-SHARED: Final = ("latent_dim", "text_dim", "visual_dim", "sync_dim", "sync_segment")  # with every student
+SHARED: Final = (  # with every student
+    "latent_dim", "text_dim", "visual_dim", "sync_dim", "sync_segment", "timbre_components",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from edgefoley.models.timbre import join
 from edgefoley.models.transformer import NANO, Transformer
 from edgefoley.train.examples import Captioner, Examples
 from edgefoley.train.loop import LoopConfig, adopt, mark_done, train
 from edgefoley.train.precision import mixed
+from edgefoley.train.timbre import fit
 
+BLUR = 0.4  # of a timbre's components, at most; they have about unit variance
 TEXT_WIDTH = 48  # tokens of a caption when the network is compiled; of all captions one in 1,000 is longer
 
 
@@ -35,8 +39,27 @@ def channel_weights(codec: Path) -> Tensor:
     return (deviation.sqrt() / deviation.sqrt().mean())[:, None]
 
 
+def with_timbres(
+    model: Transformer, batch: dict[str, Tensor], blur: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Text (B, T + K, D) and mask of a batch of ``Examples``, the timbres of the sounds it names beside the
+    words. ``blur`` (B,): deviation of noise on their components, so that neighbours sound alike."""
+    if not model.config.timbre_components:
+        return batch["text"], batch["mask"]
+    parts = model.timbre_in.whiten(batch["timbres"])
+    if blur is not None:
+        parts = parts + blur[:, None, None] * torch.randn_like(parts)
+    rows, pooled = model.timbre_in(parts)
+    return join(batch["text"], batch["mask"], rows, pooled, batch["shown"])
+
+
 def flow_loss(
-    model: Transformer, weights: Tensor, batch: dict[str, Tensor], sigma: Tensor, noise: Tensor
+    model: Transformer,
+    weights: Tensor,
+    batch: dict[str, Tensor],
+    sigma: Tensor,
+    noise: Tensor,
+    blur: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error of the velocity (noise - data) at ``sigma`` (B,), channels weighed by
     ``weights``."""
@@ -45,13 +68,14 @@ def flow_loss(
     see, timed = batch["flags"][:, 0, None, None], batch["flags"][:, 1, None, None]
     visual = see * batch["visual"] + (1 - see) * model.empty_clip_feat
     sync = timed * batch["sync"] + (1 - timed) * model.empty_sync_feat
+    text, mask = with_timbres(model, batch, blur)
     with mixed(data.device.type):
-        mask = batch["mask"][:, None, None, :]
-        made = model(at * noise + (1 - at) * data, 1000 * sigma, batch["text"], visual, sync, mask)
+        made = model(at * noise + (1 - at) * data, 1000 * sigma, text, visual, sync, mask[:, None, None, :])
     return (weights * (made.float() - (noise - data)).square()).mean((1, 2))
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
+    """The options of the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -68,28 +92,54 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def new_model(start: Path | None, examples: Examples) -> Transformer:
+    """With the weights of another run wherever shapes agree, and timbres whitened for these examples."""
+    torch.manual_seed(0)
+    model = Transformer(NANO)
+    model.initialise()
+    if start is not None:
+        print(f"{adopt(model, start)} of {len(model.state_dict())} tensors from {start}", flush=True)
+    if not model.timbre_in.basis.any():
+        rows = np.stack(list(examples.timbres.values()))
+        print(f"{len(rows)} timbres, {fit(model.timbre_in, rows):.3f} of their variance kept", flush=True)
+    return model
+
+
+class Check:
+    """Losses on held-out examples, always the same: with timbres, and with words alone."""
+
+    def __init__(self, model: Transformer, weights: Tensor, held_out: Examples) -> None:
+        self.model, self.weights = model, weights
+        generator = torch.Generator().manual_seed(5)
+        self.cases = []
+        for i in range(4):
+            batch = held_out(i)
+            data = batch["latents"]
+            sigma = ((torch.arange(len(data)) + 0.5) / len(data)).to(data.device)
+            self.cases.append((batch, sigma, torch.randn(data.shape, generator=generator).to(data.device)))
+
+    @torch.no_grad()
+    def __call__(self, _: nn.Module) -> dict[str, float]:
+        words = [({**b, "shown": torch.zeros_like(b["shown"])}, s, n) for b, s, n in self.cases]
+        return {
+            name: float(torch.cat([flow_loss(self.model, self.weights, *case) for case in cases]).mean())
+            for name, cases in (("val_loss", self.cases), ("val_loss_words", words))
+        }
+
+
+def main() -> None:
+    args = parse()
     captioner = Captioner(args.runs / "text", args.device, TEXT_WIDTH if args.compile else 0)
     make: Callable[[int, bool], Examples] = lambda seed, last: Examples(  # noqa: E731
         args.runs / "school", args.runs / "codec", captioner, args.batch, seed, last
     )
     examples, held_out = make(1, False), make(2, True)
-    torch.manual_seed(0)
-    model = Transformer(NANO)
-    model.initialise()
-    if args.start is not None:
-        taken = adopt(model, args.start)
-        print(f"{taken} of {len(model.state_dict())} tensors from {args.start}", flush=True)
-    model.to(args.device)
+    model = new_model(args.start, examples).to(args.device)
     network = cast(Transformer, torch.compile(model, dynamic=False)) if args.compile else model
     weights = channel_weights(args.runs / "codec").to(args.device)
-    generator = torch.Generator().manual_seed(5)
-    check = []
-    for i in range(4):
-        batch = held_out(i)
-        count = len(batch["latents"])
-        sigma = ((torch.arange(count) + 0.5) / count).to(args.device)
-        check.append((batch, sigma, torch.randn(batch["latents"].shape, generator=generator).to(args.device)))
 
     def loss_fn(step: int) -> dict[str, Tensor]:
         batch = examples(step)
@@ -98,14 +148,12 @@ def main() -> None:
         # steps.
         spread = torch.where(torch.rand(count) < 0.5, torch.rand(count), torch.randn(count).sigmoid())
         sigma = spread.clamp(1e-3, 1).to(args.device)
-        return {"loss": flow_loss(network, weights, batch, sigma, torch.randn_like(batch["latents"])).mean()}
-
-    def validate(_: nn.Module) -> dict[str, float]:
-        with torch.no_grad():
-            return {"val_loss": float(torch.cat([flow_loss(model, weights, *c) for c in check]).mean())}
+        blur = BLUR * torch.rand(count, device=args.device)
+        noise = torch.randn_like(batch["latents"])
+        return {"loss": flow_loss(network, weights, batch, sigma, noise, blur).mean()}
 
     config = LoopConfig(steps=args.steps, rate=args.rate, minutes=args.minutes, warmup=300, weight_decay=0.02)
-    average = train(model, loss_fn, args.out, config, validate)
+    average = train(model, loss_fn, args.out, config, Check(model, weights, held_out))
     save_file(
         {k: v.contiguous().cpu() for k, v in average.state.items()}, args.out / "transformer.safetensors"
     )

@@ -1,6 +1,7 @@
 """How rendered scenes look, whichever engine draws them: colours, surfaces, backdrops, a cheap video camera.
 
-Everything is procedural and drawn from the generator that is passed, so no picture file is shipped. Left out:
+Everything is procedural and drawn from the generator that is passed, so no picture file is shipped;
+photographs join where a process has opened them (``scenes.photos``). Left out:
 lens distortion and rolling shutter. OpenCV is a development dependency: only training imports this file.
 """
 
@@ -13,7 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefoley.train.scenes import photos
 from edgefoley.train.scenes.motion import Rng, Wobble, pick
+
+PHOTO_TEXTURES = (
+    0.4  # share of textures and of backdrops that are taken from photographs, where there are any
+)
+PHOTO_BACKDROPS = 0.75
 
 Image = NDArray[np.uint8]
 Values = NDArray[np.float32]
@@ -184,6 +191,9 @@ def _between(colours: Image, values: Values) -> Image:
 def texture(rng: Rng, size: int) -> Image:
     """A random surface (size, size, 3) uint8 RGB: noise, stripes, checks, wood grain, tiles or bricks,
     speckle, weave, a gradient, plain; two or three colours, any contrast."""
+    real = photos.opened()
+    if real is not None and rng.random() < PHOTO_TEXTURES:
+        return real.view(rng, size, narrow=True)
     kind = pick(rng, *_SURFACES, "plain", "plain", "noise", "clutter")
     if kind == "clutter":
         return _clutter(rng, size, 20)
@@ -276,7 +286,10 @@ def backdrop(rng: Rng, size: int) -> Image:
     kind = pick(
         rng, "surface", "surface", "gradient", "room", "room", "room", "clutter", "landscape", "landscape"
     )
-    if kind == "surface":
+    real = photos.opened()
+    if real is not None and rng.random() < PHOTO_BACKDROPS:
+        image = real.view(rng, size)
+    elif kind == "surface":
         image = texture(rng, size)
     elif kind == "gradient":
         image = _between(palette(rng, 2), _gradient(rng, size))

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefoley.train.scenes import photos
 from edgefoley.train.scenes.clock import grid_index
 from edgefoley.train.scenes.film import QUIET, RENDERER_VERSION, film
 from edgefoley.train.scenes.truth import ACTIVITY_RATE, Contact, Film, Source, Truth
@@ -79,7 +80,8 @@ def render_shard(
     """Render films first_seed .. first_seed + count - 1 into shard `index` unless it is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     meta_path = folder / f"films_{index:04d}.json"
-    if meta_path.exists() and json.loads(meta_path.read_text())["renderer"] == RENDERER_VERSION:
+    made = {"renderer": RENDERER_VERSION, "photos": photos.opened_digest()}
+    if meta_path.exists() and {"photos": None, **json.loads(meta_path.read_text())}.items() >= made.items():
         return
     frames_path = meta_path.with_suffix(".jpegs")
     records, position = [], 0
@@ -90,7 +92,7 @@ def render_shard(
             records.append(_record(seed, drawn, position, coded))
             position += file.write(b"".join(coded))
     os.replace(part, frames_path)
-    meta = {"renderer": RENDERER_VERSION, "seconds": seconds, "size": size, "films": records}
+    meta = {**made, "seconds": seconds, "size": size, "films": records}
     (part := meta_path.with_suffix(".json.part")).write_text(json.dumps(meta))
     os.replace(part, meta_path)
 

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from edgefoley.errors import UsageError
 from edgefoley.timeline import SAMPLE_RATE
+from edgefoley.train.scenes import photos
 from edgefoley.train.scenes.film import RENDERER_VERSION
 from edgefoley.train.scenes.pool import render_shard
 from edgefoley.train.school.lessons import Composer, Lesson
@@ -49,7 +50,7 @@ class Plan:
 
     sounds: folders with a manifest.tsv; out; lessons, films: number of shards of each; per_shard; seconds of
     a lesson; film_seconds; codec: a run of train.codec, or None for no latents; keep_sound;
-    rooms: how many to draw from.
+    rooms: how many to draw from; photos: panoramas behind the films (scenes.photos), or None.
     """
 
     sounds: tuple[Path, ...]
@@ -62,6 +63,7 @@ class Plan:
     codec: Path | None = None
     keep_sound: bool = True
     rooms: int = 90
+    photos: Path | None = None
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two runs to be able to share a folder."""
@@ -78,6 +80,7 @@ class Plan:
             "seconds": self.seconds,
             "film_seconds": self.film_seconds,
             "rooms": self.rooms,
+            "photos": None if self.photos is None else photos.digest(self.photos),
         }
 
 
@@ -217,6 +220,7 @@ def _start(plan: Plan) -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    photos.use(plan.photos)
     _Worker.plan, _Worker.composer, _Worker.encode = plan, None, None
 
 

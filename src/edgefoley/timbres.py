@@ -1,0 +1,120 @@
+"""What the sounds that words name are like: the table of timbres of a bundle.
+
+A bundle may hold ``timbres.npz``: for every sound that its model learnt a vector of its names, and rows that
+stand for examples of it. The rows of what a prompt names join the prompt's own (``text_feat``), so that the
+denoiser, which is small, need not know by heart what every word sounds like. It is no recording, and none
+could be made of it alone::
+
+    schema  1
+    least   a name fits a phrase from this cosine on
+    names   (C,)    of the sounds; one without examples ("silence") is known and brings none
+    keys    (C, D)  unit vectors in the space of the text encoder's sentence vectors
+    owner   (N,)    index of the sound that an example is of
+    rows    (N, D)  a row for the attention to the text
+    pooled  (N, D)  what the sentence vector gains
+
+Layer 1: numpy.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgefoley.errors import BundleIntegrityError
+from edgefoley.types import FloatArray
+
+SCHEMA: Final = 1
+MOST: Final = 2  # sounds of one prompt: as many as in training
+_DRAW: Final = 77  # begins the seed of the choice of examples, so that it is not the noise's
+# Where one sound of a prompt ends and the next begins.
+_JOINTS: Final = re.compile(
+    r"[,.;:!?，。；：！？、\n]+|\s(?:and|while|then|followed by|plus)\s"
+    "|和|与|同时|以及|还有|然后|伴随着|伴着",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TimbreTable:
+    """See the module's text. Raises ValueError where the parts do not fit together."""
+
+    names: tuple[str, ...]
+    keys: FloatArray
+    owner: npt.NDArray[np.int64]
+    rows: FloatArray
+    pooled: FloatArray
+    least: float
+
+    def __post_init__(self) -> None:
+        count, width = len(self.names), self.keys.shape[-1]
+        if self.keys.shape != (count, width) or not count:
+            raise ValueError(f"keys are {self.keys.shape} for {count} names")
+        for what, array in (("rows", self.rows), ("pooled", self.pooled)):
+            if array.shape != (len(self.owner), width):
+                raise ValueError(f"{what} are {array.shape}, there should be {(len(self.owner), width)}")
+        if self.owner.size and not 0 <= self.owner.min() <= self.owner.max() < count:
+            raise ValueError(f"an owner is outside 0 … {count - 1}")
+        if not all(np.isfinite(array).all() for array in (self.keys, self.rows, self.pooled)):
+            raise ValueError("a value is not finite")
+
+    def named(self, prompt: str, sentence: Callable[[str], FloatArray]) -> tuple[int, ...]:
+        """Indices of the sounds that ``prompt`` names, in its order, ``MOST`` at most; of those that have
+        examples. ``sentence(phrase)`` is the sentence vector (D,) of a phrase."""
+        phrases = [phrase for part in _JOINTS.split(prompt) if (phrase := part.strip())]
+        found = [self._nearest(sentence(phrase)) for phrase in phrases]
+        if len(phrases) > 1 and not any(index is not None for index in found):
+            found = [self._nearest(sentence(prompt))]
+        has = set(self.owner.tolist())
+        return tuple(dict.fromkeys(index for index in found if index is not None and index in has))[:MOST]
+
+    def _nearest(self, vector: FloatArray) -> int | None:
+        cosines = self.keys @ (vector / (np.linalg.norm(vector) + 1e-9))
+        best = int(cosines.argmax())
+        return best if cosines[best] >= self.least else None
+
+    def beside(self, text_feat: FloatArray, sounds: Sequence[int], seed: int) -> FloatArray:
+        """``text_feat`` (1, T, D) with one example of each of the ``sounds``, (1, T + sounds, D): which one
+        is the seed's choice."""
+        if not sounds:
+            return text_feat
+        rng = np.random.default_rng([_DRAW, seed])
+        # Every sound draws, in the order of the table: what else a prompt names does not change the choice.
+        draws = rng.random(len(self.names))
+        own = [np.flatnonzero(self.owner == sound) for sound in sounds]
+        chosen = [rows[int(draws[sound] * len(rows))] for rows, sound in zip(own, sounds, strict=True)]
+        first = text_feat[:, :1] + self.pooled[chosen].mean(axis=0)
+        return np.concatenate([first, self.rows[None, chosen], text_feat[:, 1:]], axis=1, dtype=np.float32)
+
+
+def write_timbre_table(table: TimbreTable, path: Path) -> None:
+    """Vectors are kept in 16 bits."""
+    narrow = {key: getattr(table, key).astype(np.float16) for key in ("keys", "rows", "pooled")}
+    np.savez_compressed(
+        path, schema=SCHEMA, least=table.least, names=np.array(table.names), owner=table.owner, **narrow
+    )
+
+
+def read_timbre_table(path: Path) -> TimbreTable:
+    """Read a ``timbres.npz``. Raises BundleIntegrityError where it cannot be read or is not one."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
+            if int(data["schema"]) != SCHEMA:
+                raise ValueError(f"schema {int(data['schema'])}, this version of edgefoley reads {SCHEMA}")
+            wide = {key: data[key].astype(np.float32) for key in ("keys", "rows", "pooled")}
+            names = tuple(str(name) for name in data["names"])
+            return TimbreTable(
+                names, owner=data["owner"].astype(np.int64), least=float(data["least"]), **wide
+            )
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleIntegrityError(
+            f"{path} is not a table of timbres: {error}. Make the bundle again, or install the package again."
+        ) from error

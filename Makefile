@@ -39,7 +39,7 @@ LAST_LATENTS = $(RUNS)/school/latents_$(shell printf %04d $$(($(SHARDS) - 1))).n
 FOLDERS = $(addprefix --sounds ,$(SOUNDS))
 TRANSFORMER := $(RUNS)/transformer/done.json
 
-.PHONY: nano nano-packages sounds school export test lint docs figures example
+.PHONY: nano nano-packages sounds photos school export test lint docs figures example
 .DELETE_ON_ERROR:
 
 nano: export
@@ -60,6 +60,12 @@ $(RUNS)/sounds/packages/manifest.tsv:
 $(RUNS)/sounds/synthetic/manifest.tsv:
 	$(PYTHON) -m edgefoley train make-sounds --out $(RUNS)/sounds/synthetic
 
+# Panoramas behind the films.
+photos: | $(RUNS)/photos/workshop.png
+
+$(RUNS)/photos/workshop.png:
+	$(PYTHON) -m edgefoley train fetch-photos --out $(RUNS)/photos
+
 # Prerequisites stand behind "|": a result is made when it is missing, not whenever an older one was touched.
 
 # Long. A new analysis makes old latents worthless, so they go first; a run that goes on keeps its analysis and them.
@@ -74,12 +80,13 @@ $(TEXT):
 # Films for the sync encoder, lessons and their latents for the transformer, and a page to look at.
 school: | $(LAST_FILM) $(LAST_LATENTS)
 
-$(LAST_FILM) $(LAST_LATENTS) &: | sounds $(CODEC)
-	$(PYTHON) -m edgefoley train make-data $(FOLDERS) --out $(RUNS)/school --codec $(RUNS)/codec \
+$(LAST_FILM) $(LAST_LATENTS) &: | sounds photos $(CODEC)
+	$(PYTHON) -m edgefoley train make-data $(FOLDERS) --out $(RUNS)/school --codec $(RUNS)/codec --photos $(RUNS)/photos \
 	    --lessons $(SHARDS) --films $(FILMS) --workers $(WORKERS)
 
 $(SYNC): | $(LAST_FILM)
-	$(PYTHON) -m edgefoley.train.sync --films $(RUNS)/school --out $(RUNS)/sync --steps $(SYNC_STEPS) --device $(DEVICE) --resume
+	$(PYTHON) -m edgefoley.train.sync --films $(RUNS)/school --photos $(RUNS)/photos --out $(RUNS)/sync \
+	    --steps $(SYNC_STEPS) --device $(DEVICE) --resume
 
 # The longest step by far.
 $(TRANSFORMER): | $(TEXT) $(LAST_LATENTS)
@@ -100,7 +107,7 @@ export: | $(RUNS)/calibration/set/set.json
 	$(PYTHON) -m edgefoley quantize $(FLOAT) --recipe $(RECIPE) --calibration $(RUNS)/calibration/set -o $(BUNDLE).quantised
 	rm -rf $(BUNDLE) && mv $(BUNDLE).quantised $(BUNDLE)
 
-FORGET := $(addprefix forget-,sounds library school sync codec text transformer nano-float32 calibration)
+FORGET := $(addprefix forget-,sounds photos library school sync codec text transformer nano-float32 calibration)
 .PHONY: $(FORGET)
 $(FORGET): forget-%:
 	rm -rf "$(RUNS)/$*"

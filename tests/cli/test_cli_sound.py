@@ -50,6 +50,13 @@ def test_the_flag_changes_the_sound(sound, here, flags, others):
     assert not np.array_equal(samples_of(here / "a.wav"), samples_of(here / "b.wav"))
 
 
+@pytest.mark.parametrize("words", [("rain on tin",), ("rain", "on", "tin")])
+def test_a_prompt_needs_no_flag(sound, here, words):
+    assert sound("-p", "rain on tin", "--seconds", "0.3", "-o", "flag.wav").exit_code == 0
+    assert sound(*words, "--seconds", "0.3").stdout == "rain_on_tin.foley.wav\n"
+    assert np.array_equal(samples_of(here / "flag.wav"), samples_of(here / "rain_on_tin.foley.wav"))
+
+
 def test_takes_folder_and_json(sound, here):
     result = sound("-p", "a dog", "--seconds", "0.2", "--takes", "2", "-o", "dogs/", "--json")
     assert result.exit_code == 0
@@ -64,7 +71,8 @@ def test_takes_folder_and_json(sound, here):
     ("arguments", "code", "words"),
     [
         (("-p", "rain"), 2, "--seconds"),
-        (("--seconds", "1"), 2, "--prompt"),
+        (("--seconds", "1"), 2, "what is to be heard"),
+        (("rain", "-p", "rain", "--seconds", "1"), 2, "what is to be heard"),
         (("-p", "rain", "--seconds", "0"), 2, "above 0"),
         (("-p", "rain", "--seconds", "3601"), 2, "up to 3600"),
         (("-p", " ", "--seconds", "1"), 2, "neither a clip nor a prompt"),

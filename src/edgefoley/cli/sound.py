@@ -17,14 +17,17 @@ from edgefoley.targets import stem_of
 
 EPILOG = """\b
 Examples:
-  edgefoley sound -p "rain on a tin roof" --seconds 5
-  edgefoley sound -p "敲门声" --seconds 3 --seed 7 -o knock.wav
+  edgefoley sound "rain on a tin roof" --seconds 5
+  edgefoley sound "敲门声" --seconds 3 --seed 7 -o knock.wav
   edgefoley sound -p "a dog barks" --seconds 4 --takes 5 -o dogs/
 """
 
 
 @click.command(name="sound", epilog=EPILOG)
-@click.option("-p", "--prompt", required=True, metavar="TEXT", help="What is heard, in English or Chinese.")
+@click.argument("words", nargs=-1, metavar="[PROMPT]")
+@click.option(
+    "-p", "--prompt", metavar="TEXT", help="What is heard, in English or Chinese: the same as PROMPT."
+)
 @click.option(
     "--seconds",
     required=True,
@@ -37,13 +40,19 @@ Examples:
 )
 @generation_options
 def command(
-    prompt: str, seconds: Fraction, output: str | None, quiet: bool, as_json: bool, **flags: Any
-) -> None:
+    words: tuple[str, ...], prompt: str | None, seconds: Fraction, output: str | None, quiet: bool,
+    as_json: bool, **flags: Any,
+) -> None:  # fmt: skip
     """Make a sound effect from words alone.
 
     Writes a WAV file (24 bit, 48 kHz), by default PROMPT.foley.wav in the current folder, and prints its path
     on stdout. Further takes are PROMPT.foley.take2.wav and so on.
     """
+    if (prompt is None) == (not words):
+        raise click.UsageError(
+            'say once what is to be heard, for example: edgefoley sound "a dog barks" --seconds 4'
+        )
+    prompt = " ".join(words) if prompt is None else prompt
     settings = settings_of(flags)
     with Pipeline.open(
         flags["model"], flags["backend"], flags["threads"], memory_limit=flags["memory_limit"]

@@ -27,7 +27,7 @@ from edgefoley.train.words.concepts import load_concepts
 
 LATENT_RATE = 50
 NO_WORDS = 0.15  # share of examples without a caption
-UNKNOWN = 0.25  # share of the captions without a timbre beside them
+UNKNOWN = 0.15  # share of the captions without a timbre beside them
 ITSELF = 0.7  # share of the timbres that are the lesson's own, where nothing else is heard in it
 TIMBRES = 2  # of one caption, at most
 WORDS_ALONE = 0.22  # share of pictured lessons that are shown without their picture

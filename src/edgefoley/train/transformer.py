@@ -26,6 +26,7 @@ from edgefoley.train.precision import mixed
 from edgefoley.train.timbre import fit
 
 BLUR = 0.4  # of a timbre's components, at most; they have about unit variance
+SHIFT = 2.0  # of the schedule that nano is run with
 TEXT_WIDTH = 48  # tokens of a caption when the network is compiled; of all captions one in 1,000 is longer
 
 
@@ -37,6 +38,11 @@ def channel_weights(codec: Path) -> Tensor:
     """
     deviation = load_file(codec / "codec.safetensors")["encoder.synthesis"].norm(dim=1)
     return (deviation.sqrt() / deviation.sqrt().mean())[:, None]
+
+
+def shifted(level: Tensor) -> Tensor:
+    """Noise levels 0 … 1 moved up as the schedule of the bundle moves them, by ``SHIFT``."""
+    return SHIFT * level / (1 + (SHIFT - 1) * level)
 
 
 def with_timbres(
@@ -144,10 +150,10 @@ def main() -> None:
     def loss_fn(step: int) -> dict[str, Tensor]:
         batch = examples(step)
         count = len(batch["latents"])
-        # Half logit-normal (Esser et al. 2024, arXiv 2403.03206), half uniform: the ends matter with few
-        # steps.
+        # Half logit-normal (Esser et al. 2024, arXiv 2403.03206), half uniform, since the ends matter with
+        # few steps; then shifted as the schedule is: what a sound is of is decided where there is most noise.
         spread = torch.where(torch.rand(count) < 0.5, torch.rand(count), torch.randn(count).sigmoid())
-        sigma = spread.clamp(1e-3, 1).to(args.device)
+        sigma = shifted(spread.clamp(1e-3, 1)).to(args.device)
         blur = BLUR * torch.rand(count, device=args.device)
         noise = torch.randn_like(batch["latents"])
         return {"loss": flow_loss(network, weights, batch, sigma, noise, blur).mean()}

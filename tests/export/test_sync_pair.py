@@ -1,0 +1,69 @@
+"""Two sync encoders in one graph give the mean of their log odds."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edgefoley.export.components import SyncGraph, is_peak, sync_graph
+from edgefoley.export.graph import ExportError, export_graph
+from edgefoley.export.sync_pair import constants, join
+from edgefoley.models.sync import SyncConfig, SyncEncoder
+
+onnxruntime = pytest.importorskip("onnxruntime")
+SMALL = SyncConfig(size=32, stem=(4, 6, 8), squeeze=2, expand=8, width=8, dilations=(1, 2))
+CALIBRATIONS = ((1.7, -0.4), (0.6, 0.3))
+GAIN, BIAS = 1.3, -0.2
+
+
+def graph(seed: int) -> SyncGraph:
+    torch.manual_seed(seed)
+    encoder = SyncEncoder(SMALL)
+    for value in encoder.parameters():
+        torch.nn.init.normal_(value, std=0.3)
+    heads = [torch.nn.Linear(SMALL.width, 2) for _ in range(2)]
+    return SyncGraph(encoder, heads[0], heads[1], *CALIBRATIONS[seed]).eval()
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[list[SyncGraph], list[onnx.ModelProto]]:
+    modules = [graph(0), graph(1)]
+    return modules, [export_graph(sync_graph(module)) for module in modules]
+
+
+def test_the_joined_graph_says_the_mean_of_both(
+    pair: tuple[list[SyncGraph], list[onnx.ModelProto]],
+) -> None:
+    """Against PyTorch: the logits, the peaks of their probability, and the first one's activity."""
+    modules, graphs = pair
+    assert [constants(model) for model in graphs] == [pytest.approx(c) for c in CALIBRATIONS]
+    session = onnxruntime.InferenceSession(
+        join(*graphs, GAIN, BIAS).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    rng = np.random.default_rng(0)
+    for count in (9, 40):
+        frames = rng.integers(0, 256, (1, count, SMALL.size, SMALL.size), dtype=np.uint8)
+        ages = rng.uniform(0, 0.04, (1, count)).astype(np.float32)
+        feat, logits = session.run(["sync_feat", "event_logits"], {"frames": frames, "ages": ages})
+        with torch.no_grad():
+            seen = [module(torch.from_numpy(frames), torch.from_numpy(ages)) for module in modules]
+        mean = sum(0.5 * (gain * out[1] + bias) for (gain, bias), out in zip(CALIBRATIONS, seen, strict=True))
+        assert isinstance(mean, torch.Tensor)
+        assert np.allclose(logits, mean.numpy(), atol=1e-4)
+        assert not np.allclose(logits, seen[0][1].numpy(), atol=0.1)
+        probability = torch.sigmoid(GAIN * mean + BIAS)
+        peaks = torch.where(is_peak(probability), probability, torch.zeros(())).numpy()[0]
+        curve = feat[0, :, :2].reshape(-1)
+        heights = curve[peaks > 0.05]
+        assert len(heights) and np.allclose(heights, peaks[peaks > 0.05], atol=1e-4)
+        assert np.allclose(feat[..., 3], seen[0][0][..., 3].numpy(), atol=1e-4)
+
+
+def test_another_graph_is_refused(pair: tuple[list[SyncGraph], list[onnx.ModelProto]]) -> None:
+    other = onnx.ModelProto()
+    other.CopyFrom(pair[1][0])
+    del other.graph.node[:]
+    with pytest.raises(ExportError, match="gain"):
+        join(other, pair[1][1], 1.0, 0.0)

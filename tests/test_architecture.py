@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "event_files",
         "classes",
         "timbres",
+        "rhythms",
         "shots",
         "canvas",
         "sound_files",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgefoley.bundle import MANIFEST, open_bundle, write_manifest
+from edgefoley.bundle import MANIFEST, Bundle, Component, open_bundle, write_manifest
 from edgefoley.encoders import named_sounds, with_timbres
 from edgefoley.errors import BundleIntegrityError
+from edgefoley.events import CHANNELS
 from edgefoley.pipeline import Pipeline
 from edgefoley.timbres import TimbreTable, read_timbre_table, write_timbre_table
-from edgefoley.types import FloatArray
+from edgefoley.types import FloatArray, TensorSpec
 from tests.fake_bundle import SIZES, make_clip, make_fake_bundle
 
 WIDTH = 4
 WORDS = {"dog": 0, "rain": 1, "silence": 2, "gong": 3}
+KINDS = ("vocal", "texture", "", "burst")
 
 
 def table(least: float = 0.6) -> TimbreTable:
@@ -26,7 +29,7 @@ def table(least: float = 0.6) -> TimbreTable:
     rng = np.random.default_rng(0)
     rows, pooled = rng.normal(size=(2, 4, WIDTH)).astype(np.float32)
     keys = np.eye(4, WIDTH, dtype=np.float32)
-    return TimbreTable(tuple(WORDS), keys, np.array([0, 1, 0, 0]), rows, pooled, least)
+    return TimbreTable(tuple(WORDS), KINDS, keys, np.array([0, 1, 0, 0]), rows, pooled, least)
 
 
 def sentence(phrase: str) -> FloatArray:
@@ -91,11 +94,28 @@ def test_a_seed_chooses_an_example_and_the_other_sounds_do_not_matter() -> None:
     assert chosen == [made.beside(text, (1, 0), seed)[0, 2].tobytes() for seed in range(40)]
 
 
+def test_a_rhythm_has_the_events_of_what_sounds_once(tmp_path: Path) -> None:
+    made = table()
+    frames, duration = 250, Fraction(10)
+    curves = [made.rhythm((0,), duration, frames, seed) for seed in range(6)]
+    assert all(curve.shape == (1, frames, CHANNELS) and curve.dtype == np.float32 for curve in curves)
+    assert len({curve.tobytes() for curve in curves}) == 6  # takes differ
+    assert np.array_equal(curves[2], made.rhythm((0,), duration, frames, 2))
+    for curve in curves:
+        peaks = curve[0, :, :2].reshape(-1)
+        assert peaks.max() == pytest.approx(0.95) and (peaks > 0.9).sum() <= 6  # a vocal: one to six
+        assert not curve[..., 3].any()
+    rain = made.rhythm((1,), duration, frames, 0)
+    assert not rain[..., :3].any() and (rain[..., 3] == np.float32(0.7)).all()
+    both = made.rhythm((1, 0), duration, frames, 0)
+    assert both[..., :2].any() and (both[..., 3] == np.float32(0.7)).all()
+
+
 def test_the_file_keeps_it_in_16_bits(tmp_path: Path) -> None:
     made, path = table(), tmp_path / "timbres.npz"
     write_timbre_table(made, path)
     back = read_timbre_table(path)
-    assert back.names == made.names and back.least == made.least
+    assert (back.names, back.kinds) == (made.names, made.kinds) and back.least == made.least
     assert np.array_equal(back.owner, made.owner)
     for key in ("keys", "rows", "pooled"):
         assert np.allclose(getattr(back, key), getattr(made, key), rtol=2**-11)
@@ -110,6 +130,7 @@ def test_the_file_keeps_it_in_16_bits(tmp_path: Path) -> None:
         ({"pooled": np.full((4, WIDTH), np.nan)}, "finite"),
         ({"schema": 2}, "schema 2"),
         ({"names": None}, "names"),
+        ({"kinds": np.array(["vocal"])}, "kinds"),
     ],
 )
 def test_a_table_that_does_not_fit_together_is_refused(
@@ -139,18 +160,28 @@ def with_table(folder: Path) -> Path:
         key = pipeline.encode(make_clip(folder, 1), "hello").text_feat[0, 0]  # type: ignore[index]
     keys = (key / np.linalg.norm(key))[None]
     rows = np.random.default_rng(1).normal(size=(2, 3, SIZES["text"])).astype(np.float32)
-    made = TimbreTable(("greeting",), keys, np.zeros(3, np.int64), rows[0], rows[1], 0.99)
+    made = TimbreTable(("greeting",), ("vocal",), keys, np.zeros(3, np.int64), rows[0], rows[1], 0.99)
     write_timbre_table(made, folder / "timbres.npz")
     manifest = json.loads((folder / MANIFEST).read_text())
     write_manifest(folder, {**manifest, "timbres": {"path": "timbres.npz"}})
     return folder
 
 
+def _with_inputs(bundle: Bundle, inputs: list[dict[str, object]]) -> dict[str, Component]:
+    """The components with other inputs of the conditioner."""
+    specs = {
+        str(i["name"]): TensorSpec(str(i["name"]), tuple(i["shape"]), str(i["dtype"]))  # type: ignore[arg-type]
+        for i in inputs
+    }
+    return {**bundle.components, "conditioner": replace(bundle.components["conditioner"], inputs=specs)}
+
+
 def test_the_pipeline_shows_the_denoiser_what_the_prompt_names(tmp_path: Path) -> None:
     folder = with_table(tmp_path / "bundle")
     bundle, clip = open_bundle(folder), make_clip(folder, 1)
     with Pipeline.open(folder, "fake") as pipeline:
-        assert named_sounds(pipeline.graphs, "hello", "", "wind wind wind") == [(0,), (), ()]
+        assert named_sounds(pipeline.graphs, "hello", "") == ((0,), ())
+        assert named_sounds(pipeline.graphs, "wind wind wind", "hello") == ((), (0,))
         known = pipeline.encode(clip, "hello", "")
         assert known.timbres == (0,) and known.negative_timbres == ()
         assert pipeline.encode(clip, "", "hello").negative_timbres == (0,)
@@ -162,6 +193,26 @@ def test_the_pipeline_shows_the_denoiser_what_the_prompt_names(tmp_path: Path) -
         heard = pipeline.render(known, seed=3).audio.samples
         assert not np.array_equal(plain, heard)
         assert np.array_equal(heard, pipeline.render(known, seed=3).audio.samples)
+
+
+def test_words_alone_get_a_rhythm_and_pictures_keep_their_own(tmp_path: Path) -> None:
+    folder = with_table(tmp_path / "bundle")
+    bundle = open_bundle(folder)
+    sync = {"name": "sync_feat", "shape": [1, "S", CHANNELS], "dtype": "float32"}
+    manifest = json.loads((folder / MANIFEST).read_text())
+    inputs = manifest["components"]["conditioner"]["inputs"]
+    inputs[[i["name"] for i in inputs].index("sync_feat")] = sync
+    with Pipeline.open(folder, "fake") as pipeline:
+        alone = pipeline.encode(None, "hello", "", Fraction(3, 2))
+        seen = pipeline.encode(make_clip(folder, 1), "hello", "")
+    assert with_timbres(bundle, alone, 0).sync_feat is None  # this model has another kind of sync features
+    curved = replace(bundle, components=_with_inputs(bundle, inputs))
+    made = [with_timbres(curved, alone, seed) for seed in (0, 1)]
+    assert all(c.sync_always and c.sync_feat is not None for c in made)
+    assert made[0].sync_feat.shape == (1, 38, CHANNELS)  # type: ignore[union-attr]
+    assert not np.array_equal(made[0].sync_feat, made[1].sync_feat)  # type: ignore[arg-type]
+    assert with_timbres(curved, seen, 0).sync_feat is seen.sync_feat
+    assert with_timbres(curved, replace(alone, timbres=()), 0).sync_feat is None
 
 
 def test_a_damaged_table_is_found_by_its_sha256(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def generate(
     start, end = exact(options.start, "start"), exact(options.end, "end")
     planned = _planned(source, source.stem, output, options)
     with _opened(model) as pipeline:
-        run, watch = _Run(pipeline, prompt, options, on_progress), Stopwatch()
+        run, watch = _Run(pipeline, prompt, options, on_progress, True), Stopwatch()
         # The clip is handed over, not kept here: its frames are let go when they are encoded.
         return run.takes(run.read(source, start, end, watch), None, planned, watch)
 
@@ -156,24 +156,25 @@ def sound(
     options, duration = Settings(**settings), sound_seconds(seconds)
     planned = _planned(None, targets.stem_of(prompt), output, options)
     with _opened(model) as pipeline:
-        return _Run(pipeline, prompt, options, on_progress).takes(None, duration, planned, Stopwatch())
+        return _Run(pipeline, prompt, options, on_progress, False).takes(None, duration, planned, Stopwatch())
 
 
 class _Run:
     """One call. The stages that its takes share are measured once and belong to the first take's costs."""
 
-    def __init__(self, pipeline: Pipeline, prompt: str, options: Settings, progress: Progress | None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, prompt: str, options: Settings, progress: Progress | None, pictured: bool
+    ) -> None:
         self.pipeline, self.prompt, self.options = pipeline, prompt, options
         self.progress = progress or _silent
         self.original: Audio | None = None
         self.edited: EventList | None = None
-        if options.events is not None:
+        if (given := options.events) is not None:
             pipeline.check_event_curve()
-            given = options.events
             self.edited = given if isinstance(given, EventList) else read_event_file(os.fspath(given))
         self.offset = exact(options.offset_ms, "offset_ms", "milliseconds") or Fraction(0)
         defaults = pipeline.bundle.defaults
-        guidance = defaults.guidance_for(options.guidance_scale, options.negative_prompt)
+        guidance = defaults.guidance_for(options.guidance_scale, options.negative_prompt, pictured)
         self.options = replace(options, guidance_scale=guidance)
         if options.negative_prompt and guidance <= 1:
             raise UsageError(

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgefoley.errors import BundleError, BundleIntegrityError, BundleNotFoundError
+from edgefoley.errors import BundleError, BundleIntegrityError, BundleNotFoundError, UsageError
 from edgefoley.hub import default_folder, models_folder
 from edgefoley.manifest import (
     CONTRACT,
@@ -62,7 +63,7 @@ class Defaults:
     """What is used where the caller leaves a choice open: ``steps`` >= 1, ``guidance`` (up to 1: one pass per
     step), the ``negative_prompt``, the ``solver`` of ``sampling.SOLVERS``, the schedule's ``shift``, and
     ``negative_guidance``, the guidance where there is a negative prompt (0: the same), for a model that needs
-    none without."""
+    none without; ``words_guidance``, that of sound without pictures (0: the same)."""
 
     steps: int
     guidance: float
@@ -70,14 +71,28 @@ class Defaults:
     solver: str = "euler"
     shift: float = 1.0
     negative_guidance: float = 0.0
+    words_guidance: float = 0.0
 
-    def guidance_for(self, asked: float | None, negative_prompt: str | None) -> float:
+    def guidance_for(self, asked: float | None, negative_prompt: str | None, pictured: bool = True) -> float:
         """The guidance that was asked for; None: the one for this negative prompt (which may be empty; None:
-        the model's own)."""
+        the model's own), with pictures or without."""
         if asked is not None:
             return asked
         words = self.negative_prompt if negative_prompt is None else negative_prompt
-        return self.negative_guidance or self.guidance if words.strip() else self.guidance
+        usual = self.guidance if pictured else self.words_guidance or self.guidance
+        return self.negative_guidance or usual if words.strip() else usual
+
+    def choose(
+        self, steps: int | None, guidance: float | None, negative_prompt: str | None, pictured: bool
+    ) -> tuple[int, float]:
+        """Steps and guidance where None leaves the choice to the model. Raises UsageError."""
+        number = self.steps if steps is None else steps
+        scale = float(self.guidance_for(guidance, negative_prompt, pictured))
+        if number < 1:
+            raise UsageError(f"steps must be at least 1, got {number}.")
+        if not (math.isfinite(scale) and scale >= 0):
+            raise UsageError(f"guidance must be 0 or above, got {scale}.")
+        return number, scale
 
 
 @dataclass(frozen=True)
@@ -297,9 +312,11 @@ def _parse(folder: Path, manifest: Any) -> Bundle:
 
 
 def _defaults(data: Mapping[str, Any]) -> Defaults:
-    known = {key: data[key] for key in ("solver", "shift", "negative_guidance") if key in data}
+    known = {
+        key: data[key] for key in ("solver", "shift", "negative_guidance", "words_guidance") if key in data
+    }
     defaults = Defaults(int(data["steps"]), float(data["guidance"]), str(data["negative_prompt"]), **known)
-    guidances = defaults.guidance, defaults.negative_guidance
+    guidances = defaults.guidance, defaults.negative_guidance, defaults.words_guidance
     if defaults.steps < 1 or not min(guidances) >= 0 or not defaults.shift > 0:
         raise BundleIntegrityError(f"the defaults make no sense: {dict(data)}")
     return defaults

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from edgefoley.bundle import Bundle
 from edgefoley.classes import ClassTable, prompts, read_class_table
 from edgefoley.errors import BundleIntegrityError
+from edgefoley.events import CHANNELS
 from edgefoley.graphs import Graphs
 from edgefoley.preprocess import tokenize, tokenize_together
 from edgefoley.shots import cut_times, thumbnails
@@ -51,11 +52,13 @@ def text_features(graphs: Graphs, prompt: str, negative_prompt: str) -> tuple[Fl
     return made[0][:, :kept], made[1][:, :kept]
 
 
-def named_sounds(graphs: Graphs, *texts: str) -> list[tuple[int, ...]]:
-    """What each of the ``texts`` names of the bundle's table of timbres: nothing where it has none."""
+def named_sounds(
+    graphs: Graphs, prompt: str, negative_prompt: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What prompt and negative prompt name of the bundle's table of timbres: nothing where it has none."""
     table = _timbres(graphs.bundle)
     if table is None:
-        return [() for _ in texts]
+        return (), ()
     path = graphs.bundle.tokenizer_path()
 
     def sentence(phrase: str) -> FloatArray:
@@ -63,18 +66,24 @@ def named_sounds(graphs: Graphs, *texts: str) -> list[tuple[int, ...]]:
         vector: FloatArray = graphs.run("text", {"token_ids": ids, "mask": mask})["text_feat"][0, 0]
         return vector
 
-    return [table.named(text, sentence) for text in texts]
+    return table.named(prompt, sentence), table.named(negative_prompt, sentence)
 
 
 def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Conditioning:
-    """The conditioning with an example, the seed's choice, of each sound that its texts name."""
+    """The conditioning with an example, the seed's choice, of each sound that its texts name; without
+    pictures also with a rhythm for them, where the model reads event curves."""
     table, c = _timbres(bundle), conditioning
     if table is None or c.text_feat is None or c.negative_text_feat is None:
         return c
-    text = table.beside(c.text_feat, c.timbres, seed)
-    return replace(
-        c, text_feat=text, negative_text_feat=table.beside(c.negative_text_feat, c.negative_timbres, seed)
-    )
+    texts = ((c.text_feat, c.timbres), (c.negative_text_feat, c.negative_timbres))
+    text, negative = (table.beside(feat, sounds, seed) for feat, sounds in texts)
+    c = replace(c, text_feat=text, negative_text_feat=negative)
+    width = bundle.components["conditioner"].width("sync_feat")
+    if c.sync_feat is not None or not c.timbres or width != CHANNELS:
+        return c
+    frames = grid_count(c.duration, bundle.timeline.sync_rate)
+    # Guided, a curve drives what lies between events into silence: it would show when, and here nobody sees.
+    return replace(c, sync_feat=table.rhythm(c.timbres, c.duration, frames, seed), sync_always=True)
 
 
 def _timbres(bundle: Bundle) -> TimbreTable | None:

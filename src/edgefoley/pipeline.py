@@ -9,7 +9,6 @@ Layer 3.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -132,7 +131,7 @@ class Pipeline:
         state its needs. ``info``: the video, None for sound without one. Raises UsageError when the run does
         not fit, with what would.
         """
-        steps, guidance = self._choices(num_steps, guidance_scale)
+        steps, guidance = self.bundle.defaults.choose(num_steps, guidance_scale, "", info is not None)
         limit = self.memory_limit
         if limit is None and (not self.plans_memory or (limit := available_bytes()) is None):
             return None
@@ -237,7 +236,7 @@ class Pipeline:
         ``guidance_scale`` up to 1 costs one pass per step, above it two. Raises UsageError at once,
         NumericError at the step where values stop being finite.
         """
-        steps, guidance = self._choices(num_steps, guidance_scale, conditioning.negative_prompt)
+        steps, guidance = self._choices(conditioning, num_steps, guidance_scale)
         levels = sigmas(steps, self.bundle.defaults.shift)
         asked = evaluated(SOLVERS[self._solver()], levels)
         shown = encoders.with_timbres(self.bundle, conditioning, seed)
@@ -293,7 +292,7 @@ class Pipeline:
         """One take from what ``encode`` returned. The stats begin with the conditioning's own stages; for a
         further take of the same conditioning, pass ``replace(conditioning, stages=())`` to count the encoders
         once."""
-        steps, guidance = self._choices(num_steps, guidance_scale, conditioning.negative_prompt)
+        steps, guidance = self._choices(conditioning, num_steps, guidance_scale)
         report, watch = on_progress or _no_progress, Stopwatch()
         with watch.stage("denoise"):
             report("denoise", 0.0)
@@ -328,7 +327,9 @@ class Pipeline:
     ) -> Foley:
         """``encode`` and ``render`` in one call. ``on_progress(stage, fraction)`` hears "encode", "denoise"
         and "decode", each from 0 to 1."""
-        num_steps, guidance_scale = self._choices(num_steps, guidance_scale, negative_prompt)
+        num_steps, guidance_scale = self.bundle.defaults.choose(
+            num_steps, guidance_scale, negative_prompt, clip is not None
+        )
         if seed < 0:
             raise UsageError(f"the seed must be 0 or above, got {seed}.")
         seconds = self._duration(clip, prompt, duration)
@@ -356,17 +357,8 @@ class Pipeline:
             )
         return solver
 
-    def _choices(
-        self, num_steps: int | None, guidance_scale: float | None, negative_prompt: str | None = ""
-    ) -> tuple[int, float]:
-        defaults = self.bundle.defaults
-        steps = defaults.steps if num_steps is None else num_steps
-        guidance = float(defaults.guidance_for(guidance_scale, negative_prompt))
-        if steps < 1:
-            raise UsageError(f"steps must be at least 1, got {steps}.")
-        if not (math.isfinite(guidance) and guidance >= 0):
-            raise UsageError(f"guidance must be 0 or above, got {guidance}.")
-        return steps, guidance
+    def _choices(self, c: Conditioning, steps: int | None, guidance: float | None) -> tuple[int, float]:
+        return self.bundle.defaults.choose(steps, guidance, c.negative_prompt, c.visual_feat is not None)
 
     def _duration(self, clip: Clip | None, prompt: str, duration: Fraction | None) -> Fraction:
         if clip is None:

@@ -8,6 +8,7 @@ could be made of it alone::
     schema  1
     least   a name fits a phrase from this cosine on
     names   (C,)    of the sounds; one without examples ("silence") is known and brings none
+    kinds   (C,)    "texture" for a continuous sound, "impact", "step", "vocal" or "burst" for events; or ""
     keys    (C, D)  unit vectors in the space of the text encoder's sentence vectors
     owner   (N,)    index of the sound that an example is of
     rows    (N, D)  a row for the attention to the text
@@ -23,6 +24,7 @@ import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -30,9 +32,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefoley.errors import BundleIntegrityError
+from edgefoley.events import draw_curve
+from edgefoley.rhythms import natural_times
 from edgefoley.types import FloatArray
 
 SCHEMA: Final = 1
+CONTINUOUS: Final = "texture"
+STEADY: Final = 0.7  # activity of a continuous sound, and height of an event's peak
+CERTAIN: Final = 0.95
 MOST: Final = 2  # sounds of one prompt: as many as in training
 _DRAW: Final = 77  # begins the seed of the choice of examples, so that it is not the noise's
 # Where one sound of a prompt ends and the next begins.
@@ -48,6 +55,7 @@ class TimbreTable:
     """See the module's text. Raises ValueError where the parts do not fit together."""
 
     names: tuple[str, ...]
+    kinds: tuple[str, ...]
     keys: FloatArray
     owner: npt.NDArray[np.int64]
     rows: FloatArray
@@ -56,8 +64,8 @@ class TimbreTable:
 
     def __post_init__(self) -> None:
         count, width = len(self.names), self.keys.shape[-1]
-        if self.keys.shape != (count, width) or not count:
-            raise ValueError(f"keys are {self.keys.shape} for {count} names")
+        if self.keys.shape != (count, width) or len(self.kinds) != count or not count:
+            raise ValueError(f"keys are {self.keys.shape} for {count} names and {len(self.kinds)} kinds")
         for what, array in (("rows", self.rows), ("pooled", self.pooled)):
             if array.shape != (len(self.owner), width):
                 raise ValueError(f"{what} are {array.shape}, there should be {(len(self.owner), width)}")
@@ -94,12 +102,32 @@ class TimbreTable:
         first = text_feat[:, :1] + self.pooled[chosen].mean(axis=0)
         return np.concatenate([first, self.rows[None, chosen], text_feat[:, 1:]], axis=1, dtype=np.float32)
 
+    def rhythm(self, sounds: Sequence[int], duration: Fraction, frames: int, seed: int) -> FloatArray:
+        """An event curve (1, ``frames``, 4) for ``sounds`` that nobody sees: the events of those that have
+        any, in their natural rhythm, and steady activity for continuous ones; the seed's choice."""
+        rng, seconds = np.random.default_rng([_DRAW, seed, 1]), float(duration)
+        times, strengths = np.zeros(0), np.zeros(0)
+        activity = np.zeros(2 * frames, np.float32)
+        for sound in sounds:
+            if self.kinds[sound] == CONTINUOUS:
+                activity[:] = STEADY
+            else:
+                drawn = natural_times(self.names[sound], self.kinds[sound], seconds, rng)
+                times, strengths = np.append(times, drawn[0]), np.append(strengths, drawn[1])
+        return draw_curve(times, np.full(len(times), CERTAIN), strengths, activity, frames)[None]
+
 
 def write_timbre_table(table: TimbreTable, path: Path) -> None:
     """Vectors are kept in 16 bits."""
     narrow = {key: getattr(table, key).astype(np.float16) for key in ("keys", "rows", "pooled")}
     np.savez_compressed(
-        path, schema=SCHEMA, least=table.least, names=np.array(table.names), owner=table.owner, **narrow
+        path,
+        schema=SCHEMA,
+        least=table.least,
+        names=np.array(table.names),
+        kinds=np.array(table.kinds),
+        owner=table.owner,
+        **narrow,
     )
 
 
@@ -110,9 +138,9 @@ def read_timbre_table(path: Path) -> TimbreTable:
             if int(data["schema"]) != SCHEMA:
                 raise ValueError(f"schema {int(data['schema'])}, this version of edgefoley reads {SCHEMA}")
             wide = {key: data[key].astype(np.float32) for key in ("keys", "rows", "pooled")}
-            names = tuple(str(name) for name in data["names"])
+            names, kinds = (tuple(str(text) for text in data[key]) for key in ("names", "kinds"))
             return TimbreTable(
-                names, owner=data["owner"].astype(np.int64), least=float(data["least"]), **wide
+                names, kinds, owner=data["owner"].astype(np.int64), least=float(data["least"]), **wide
             )
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BundleIntegrityError(

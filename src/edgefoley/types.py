@@ -93,6 +93,7 @@ class Conditioning:
     what the picture suggests, since there was none), ``stages`` what encoding cost. ``cuts``: seconds at
     which new shots begin, looked for in clips longer than the model's window. ``timbres`` and
     ``negative_timbres``: the sounds of the bundle's table (``timbres.TimbreTable``) that the texts name.
+    ``sync_always``: ``sync_feat`` is no condition of guidance, both passes have it.
     """
 
     duration: Fraction
@@ -108,6 +109,7 @@ class Conditioning:
     suggested: bool = False
     timbres: tuple[int, ...] = ()
     negative_timbres: tuple[int, ...] = ()
+    sync_always: bool = False
 
 
 @dataclass(frozen=True)

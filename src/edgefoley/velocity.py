@@ -187,7 +187,8 @@ class VelocityField:
         """The conditioner's inputs for tokens [start, stop)."""
         c = self.conditioning
         text = c.text_feat if conditional else c.negative_text_feat
-        visual, sync = (c.visual_feat, c.sync_feat) if conditional else (None, None)
+        visual = c.visual_feat if conditional else None
+        sync = c.sync_feat if conditional or c.sync_always else None
         feeds: dict[str, npt.NDArray] = {} if text is None else {"text_feat": text}
         feeds["visual_present"] = np.array([visual is not None], dtype=np.float32)
         feeds["sync_present"] = np.array([sync is not None], dtype=np.float32)

@@ -83,7 +83,13 @@ def test_joined_texts_are_those_of_the_runtime() -> None:
     for i in range(3):
         count = int(shown[i].sum())
         table = TimbreTable(
-            ("a", "b"), np.eye(2, 8, dtype=np.float32), np.arange(2), rows[i].numpy(), pooled[i].numpy(), 0.5
+            ("a", "b"),
+            ("", ""),
+            np.eye(2, 8, dtype=np.float32),
+            np.arange(2),
+            rows[i].numpy(),
+            pooled[i].numpy(),
+            0.5,
         )
         words = text[i : i + 1, : int(mask[i].sum())].numpy()
         expected = table.beside(words, tuple(range(count)), 0)

@@ -228,11 +228,12 @@ def weight_digests(runs: Path, folder: Path, sync_taken: bool) -> dict[str, str]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
+GUIDANCES = ("guidance", "negative_guidance", "words_guidance")
+
+
 def defaults_of(args: argparse.Namespace) -> dict[str, Any]:
     """The manifest's part for what the caller leaves open."""
-    chosen = {
-        name: getattr(args, name) for name in ("steps", "guidance", "negative_guidance", "solver", "shift")
-    }
+    chosen = {name: getattr(args, name) for name in (*GUIDANCES, "steps", "solver", "shift")}
     return {**chosen, "negative_prompt": ""}
 
 
@@ -253,6 +254,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--guidance", type=float, default=4.0, help="default guidance of the bundle")
     parser.add_argument(
         "--negative-guidance", type=float, default=0.0, help="where a negative prompt is given; 0: the same"
+    )
+    parser.add_argument(
+        "--words-guidance", type=float, default=6.0, help="of sound without pictures; 0: the same"
     )
     parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
     parser.add_argument(

@@ -34,75 +34,77 @@ INPUTS = ("frames", "ages")
 PREFIX = "second_"
 
 
-def calibration_nodes(model: ModelProto) -> tuple[NodeProto, NodeProto]:
-    """The product and the sum that turn event logits into log odds inside a sync graph. Raises
-    ExportError."""
-    users: dict[str, list[NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
-    product = [node for node in users.get(LOGITS, ()) if node.op_type == "Mul"]
-    if len(product) == 1:
-        total = [node for node in users.get(product[0].output[0], ()) if node.op_type == "Add"]
-        if len(total) == 1:
-            return product[0], total[0]
-    raise ExportError("this graph's event probability is not sigmoid(gain * event_logits + bias)")
-
-
-def constants(model: ModelProto) -> tuple[float, float]:
-    """(gain, bias) of a sync graph."""
+def calibration(model: ModelProto) -> tuple[float, float, NodeProto]:
+    """Gain and bias with which a sync graph turns event logits into log odds (1 and 0 where it does nothing
+    to them), and the sigmoid that follows. Raises ExportError."""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    found = []
-    for node in calibration_nodes(model):
-        value = [known[name] for name in node.input if name in known]
+    name, gain, bias = LOGITS, 1.0, 0.0
+    for _ in range(3):  # a product, a sum and the sigmoid, at most
+        users = [node for node in model.graph.node if name in node.input]
+        sigmoids = [node for node in users if node.op_type == "Sigmoid"]
+        if len(sigmoids) == 1:
+            return gain, bias, sigmoids[0]
+        if len(users) != 1 or users[0].op_type not in ("Mul", "Add"):
+            break
+        value = [known[other] for other in users[0].input if other in known]
         if len(value) != 1 or value[0].size != 1:
-            raise ExportError(f"{node.op_type} of the event logits is not with one number")
-        found.append(float(value[0].reshape(())))
-    return found[0], found[1]
+            break
+        number = float(value[0].reshape(()))
+        gain, bias = (gain * number, bias * number) if users[0].op_type == "Mul" else (gain, bias + number)
+        name = users[0].output[0]
+    raise ExportError("this graph's event probability is not sigmoid(gain * event_logits + bias)")
 
 
 def join(first: ModelProto, second: ModelProto, gain: float, bias: float) -> ModelProto:
     """The graph ``first`` whose event logits are the mean of both graphs' log odds, and whose probability is
     sigmoid(gain * logit + bias) of that."""
-    scales = constants(first), constants(second)
     made = onnx.ModelProto()
     made.CopyFrom(first)
-    product, total = calibration_nodes(made)
-    own = f"first_{LOGITS}"
+    own, odds = f"first_{LOGITS}", "pair.odds"
+    calibration(made)[2].input[0] = odds
     for node in made.graph.node:
         for index, name in enumerate(node.output):
             if name == LOGITS:
                 node.output[index] = own
-    numbers = {"gain": gain, "bias": bias}
-    for node, name in ((product, "gain"), (total, "bias")):
-        known = {tensor.name for tensor in made.graph.initializer}
-        place = next(i for i, value in enumerate(node.input) if value in known)
-        node.input[place] = f"pair.{name}"
-    for index, (scale, shift) in enumerate(scales):
-        numbers |= {f"scale{index}": scale / 2, f"shift{index}": shift / 2}
-    tensors = [numpy_helper.from_array(np.array(v, np.float32), f"pair.{k}") for k, v in numbers.items()]
     shared = {f"{PREFIX}{name}": name for name in INPUTS}
     other = onnx.compose.add_prefix(onnx.utils.Extractor(second).extract_model([*INPUTS], [LOGITS]), PREFIX)
     for node in other.graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = shared.get(name, name)
-    sides = [(own, 0), (f"{PREFIX}{LOGITS}", 1)]
-    mixed = [
-        node
-        for name, i in sides
-        for node in (
-            helper.make_node("Mul", [name, f"pair.scale{i}"], [f"pair.scaled{i}"]),
-            helper.make_node("Add", [f"pair.scaled{i}", f"pair.shift{i}"], [f"pair.odds{i}"]),
-        )
-    ]
-    mixed.append(helper.make_node("Add", ["pair.odds0", "pair.odds1"], [LOGITS]))
-    at = next(i for i, node in enumerate(made.graph.node) if own in node.output) + 1
+    mixed, tensors = list[NodeProto](), []
+
+    def affine(source: str, target: str, scale: float, shift: float) -> None:
+        for what, value in (("scale", scale), ("shift", shift)):
+            tensors.append(numpy_helper.from_array(np.array(value, np.float32), f"{target}.{what}"))
+        mixed.append(helper.make_node("Mul", [source, f"{target}.scale"], [f"{target}.scaled"]))
+        mixed.append(helper.make_node("Add", [f"{target}.scaled", f"{target}.shift"], [target]))
+
+    for number, (graph, source) in enumerate(((first, own), (second, f"{PREFIX}{LOGITS}"))):
+        scale, shift, _ = calibration(graph)
+        affine(source, f"pair.{number}", scale / 2, shift / 2)
+    mixed.append(helper.make_node("Add", ["pair.0", "pair.1"], [LOGITS]))
+    affine(LOGITS, odds, gain, bias)
     nodes = [*made.graph.node]
+    at = next(i for i, node in enumerate(nodes) if own in node.output) + 1
     del made.graph.node[:]
     made.graph.node.extend([*nodes[:at], *other.graph.node, *mixed, *nodes[at:]])
+    _drop_unused(made)
     made.graph.initializer.extend([*other.graph.initializer, *tensors])
     onnx.checker.check_model(made, full_check=True)
     return made
+
+
+def _drop_unused(model: ModelProto) -> None:
+    """Take out nodes whose results nothing reads: what led from the first one's logits to its
+    probability."""
+    read = {output.name for output in model.graph.output}
+    kept = list[NodeProto]()
+    for node in reversed(model.graph.node):
+        if read & set(node.output):
+            kept.append(node)
+            read.update(node.input)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
 
 
 def fitted(model: ModelProto, films: Path) -> tuple[float, float, float]:

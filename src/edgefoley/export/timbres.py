@@ -45,7 +45,9 @@ def timbre_table(
             pooled.append(gain.numpy())
     keys = np.stack([_centre(embed(phrases)) for phrases in texts])
     names = (*(concept.id for concept in concepts), SILENCE)
-    return TimbreTable(names, keys, np.array(owner), np.concatenate(rows), np.concatenate(pooled), LEAST)
+    kinds = (*(concept.kind for concept in concepts), "")
+    examples_of = np.concatenate(rows), np.concatenate(pooled)
+    return TimbreTable(names, kinds, keys, np.array(owner), *examples_of, LEAST)
 
 
 def silent_phrases() -> list[str]:

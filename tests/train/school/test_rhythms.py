@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edgefoley.train.school.rhythms import LAST_S, RHYTHMS, Rhythm, natural_hits
+from edgefoley.rhythms import LAST_S, RHYTHMS, Rhythm
+from edgefoley.train.school.rhythms import natural_hits
 from edgefoley.train.words.concepts import load_concepts
 
 

@@ -105,6 +105,17 @@ def test_a_negative_prompt_takes_the_guidance_that_the_model_has_for_it(video, t
     assert guidance == [1.0, 2.5, 4.0]
 
 
+def test_words_alone_take_the_guidance_that_the_model_has_for_them(video, tmp_path):
+    defaults = {"negative_prompt": "", "words_guidance": 3.0}
+    with edgefoley.Pipeline.open(make_fake_bundle(tmp_path / "fake", **defaults), "fake") as opened:
+        seen = edgefoley.generate(video, "steps", model=opened, seed=3)
+        heard = edgefoley.sound("steps", 0.5, model=opened, seed=3)
+        asked = edgefoley.sound("steps", 0.5, model=opened, seed=3, guidance_scale=1.5)
+        direct = opened.generate(None, "steps", seed=3, duration=Fraction(1, 2))
+    found = [take.foley.guidance_scale for take in (*seen, *heard, *asked)]
+    assert found == [1.0, 3.0, 1.5] and direct.guidance_scale == 3.0
+
+
 def test_a_model_by_its_folder_is_opened_and_closed(tmp_path, monkeypatch):
     """The default engine has no files in this bundle, so the engine is swapped."""
     from edgefoley import api

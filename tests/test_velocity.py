@@ -101,6 +101,16 @@ def test_absent_pictures_are_as_many_as_there_would_be() -> None:
     assert absent["text_feat"] is conditioning.negative_text_feat
 
 
+def test_an_event_curve_that_is_always_there_is_in_both_passes() -> None:
+    field, conditioning = field_of("8")
+    always = VelocityField(field.graphs, replace(conditioning, sync_always=True), 4.5)
+    usual, both = (each._condition_feeds(0, 400, False) for each in (field, always))
+    with_all = always._condition_feeds(0, 400, True)
+    assert (usual["sync_present"], both["sync_present"], both["visual_present"]) == (0, 1, 0)
+    assert np.array_equal(both["sync_feat"], with_all["sync_feat"])
+    assert np.array_equal(both["text_feat"], conditioning.negative_text_feat)  # type: ignore[arg-type]
+
+
 def test_sound_without_a_clip_has_the_same_rows() -> None:
     field, conditioning = field_of("8")
     wordy = Conditioning(conditioning.duration, conditioning.text_feat, None, None, None)

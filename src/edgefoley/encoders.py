@@ -71,7 +71,8 @@ def named_sounds(
 
 def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Conditioning:
     """The conditioning with an example, the seed's choice, of each sound that its texts name; without
-    pictures also with a rhythm for them, where the model reads event curves."""
+    pictures also with a rhythm for the first one, where the model reads event curves: it has learnt that what
+    else is named is heard in the background."""
     table, c = _timbres(bundle), conditioning
     if table is None or c.text_feat is None or c.negative_text_feat is None:
         return c
@@ -82,8 +83,10 @@ def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Condi
     if c.sync_feat is not None or not c.timbres or width != CHANNELS:
         return c
     frames = grid_count(c.duration, bundle.timeline.sync_rate)
-    # Guided, a curve drives what lies between events into silence: it would show when, and here nobody sees.
-    return replace(c, sync_feat=table.rhythm(c.timbres, c.duration, frames, seed), sync_always=True)
+    # Guided, a curve drives what lies between events into silence: good where it shows when, unnatural where
+    # nobody sees. It is needed for silence, and beside another sound, in which events would drown.
+    curve, sounds = table.rhythm(c.timbres[0], c.duration, frames, seed), len(c.timbres)
+    return replace(c, sync_feat=curve, sync_always=sounds == 1 and bool(table.kinds[c.timbres[0]]))
 
 
 def _timbres(bundle: Bundle) -> TimbreTable | None:

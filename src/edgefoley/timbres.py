@@ -8,7 +8,8 @@ could be made of it alone::
     schema  1
     least   a name fits a phrase from this cosine on
     names   (C,)    of the sounds; one without examples ("silence") is known and brings none
-    kinds   (C,)    "texture" for a continuous sound, "impact", "step", "vocal" or "burst" for events; or ""
+    kinds   (C,)    "texture" for a continuous sound, "impact", "step", "vocal" or "burst" for events, "" for
+                    silence
     keys    (C, D)  unit vectors in the space of the text encoder's sentence vectors
     owner   (N,)    index of the sound that an example is of
     rows    (N, D)  a row for the attention to the text
@@ -38,8 +39,8 @@ from edgefoley.types import FloatArray
 
 SCHEMA: Final = 1
 CONTINUOUS: Final = "texture"
-STEADY: Final = 0.7  # activity of a continuous sound, and height of an event's peak
-CERTAIN: Final = 0.95
+STEADY: Final = 0.7  # activity of a continuous sound
+CERTAIN: Final = 0.95  # height of an event's peak
 MOST: Final = 2  # sounds of one prompt: as many as in training
 _DRAW: Final = 77  # begins the seed of the choice of examples, so that it is not the noise's
 # Where one sound of a prompt ends and the next begins.
@@ -75,14 +76,13 @@ class TimbreTable:
             raise ValueError("a value is not finite")
 
     def named(self, prompt: str, sentence: Callable[[str], FloatArray]) -> tuple[int, ...]:
-        """Indices of the sounds that ``prompt`` names, in its order, ``MOST`` at most; of those that have
-        examples. ``sentence(phrase)`` is the sentence vector (D,) of a phrase."""
+        """Indices of the sounds that ``prompt`` names, in its order, ``MOST`` at most. ``sentence(phrase)``:
+        the sentence vector (D,) of a phrase."""
         phrases = [phrase for part in _JOINTS.split(prompt) if (phrase := part.strip())]
         found = [self._nearest(sentence(phrase)) for phrase in phrases]
         if len(phrases) > 1 and not any(index is not None for index in found):
             found = [self._nearest(sentence(prompt))]
-        has = set(self.owner.tolist())
-        return tuple(dict.fromkeys(index for index in found if index is not None and index in has))[:MOST]
+        return tuple(dict.fromkeys(index for index in found if index is not None))[:MOST]
 
     def _nearest(self, vector: FloatArray) -> int | None:
         cosines = self.keys @ (vector / (np.linalg.norm(vector) + 1e-9))
@@ -92,28 +92,25 @@ class TimbreTable:
     def beside(self, text_feat: FloatArray, sounds: Sequence[int], seed: int) -> FloatArray:
         """``text_feat`` (1, T, D) with one example of each of the ``sounds``, (1, T + sounds, D): which one
         is the seed's choice."""
-        if not sounds:
-            return text_feat
         rng = np.random.default_rng([_DRAW, seed])
         # Every sound draws, in the order of the table: what else a prompt names does not change the choice.
         draws = rng.random(len(self.names))
-        own = [np.flatnonzero(self.owner == sound) for sound in sounds]
-        chosen = [rows[int(draws[sound] * len(rows))] for rows, sound in zip(own, sounds, strict=True)]
+        own = [(sound, np.flatnonzero(self.owner == sound)) for sound in sounds]
+        chosen = [rows[int(draws[sound] * len(rows))] for sound, rows in own if len(rows)]
+        if not chosen:
+            return text_feat
         first = text_feat[:, :1] + self.pooled[chosen].mean(axis=0)
         return np.concatenate([first, self.rows[None, chosen], text_feat[:, 1:]], axis=1, dtype=np.float32)
 
-    def rhythm(self, sounds: Sequence[int], duration: Fraction, frames: int, seed: int) -> FloatArray:
-        """An event curve (1, ``frames``, 4) for ``sounds`` that nobody sees: the events of those that have
-        any, in their natural rhythm, and steady activity for continuous ones; the seed's choice."""
-        rng, seconds = np.random.default_rng([_DRAW, seed, 1]), float(duration)
-        times, strengths = np.zeros(0), np.zeros(0)
-        activity = np.zeros(2 * frames, np.float32)
-        for sound in sounds:
-            if self.kinds[sound] == CONTINUOUS:
-                activity[:] = STEADY
-            else:
-                drawn = natural_times(self.names[sound], self.kinds[sound], seconds, rng)
-                times, strengths = np.append(times, drawn[0]), np.append(strengths, drawn[1])
+    def rhythm(self, sound: int, duration: Fraction, frames: int, seed: int) -> FloatArray:
+        """An event curve (1, ``frames``, 4) for a ``sound`` that nobody sees: events in its natural rhythm,
+        the seed's choice, or steady activity if it is continuous; nothing for silence."""
+        rng = np.random.default_rng([_DRAW, seed, 1])
+        kind, none = self.kinds[sound], np.zeros(0)
+        times, strengths = none, none
+        if kind not in (CONTINUOUS, ""):
+            times, strengths = natural_times(self.names[sound], kind, float(duration), rng)
+        activity = np.full(2 * frames, STEADY if kind == CONTINUOUS else 0.0, np.float32)
         return draw_curve(times, np.full(len(times), CERTAIN), strengths, activity, frames)[None]
 
 

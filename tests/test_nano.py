@@ -65,7 +65,8 @@ def test_same_seed_same_sound_other_seed_other_sound(nano: Pipeline) -> None:
 def test_sound_is_finite_and_not_silent(nano: Pipeline) -> None:
     wave = sound(nano, "a dog barks", steps=6)
     assert wave.shape == (96_000,) and np.isfinite(wave).all()
-    assert np.sqrt(np.square(wave).mean()) > 1e-4 and np.abs(wave).max() < 4
+    # As made: strong guidance overdrives the level, which is set afterwards.
+    assert np.sqrt(np.square(wave).mean()) > 1e-4 and np.abs(wave).max() < 10
 
 
 def test_words_decide_the_kind_of_sound(nano: Pipeline) -> None:

@@ -34,6 +34,7 @@ SMALL = replace(
     latent_dim=6,
     text_dim=8,
     visual_dim=8,
+    timbre_components=0,
 )
 
 

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from edgefoley.evaluation.embedders import Aisfx, Embedder
-from edgefoley.export.timbres import timbre_table
+from edgefoley.export.timbres import school_table
 from edgefoley.metrics.event_scores import interval
 from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.timbres import TimbreTable
@@ -29,8 +29,7 @@ from edgefoley.train.examples import Captioner, visual_rows
 from edgefoley.train.precision import has_bf16_units
 from edgefoley.train.sampler import trajectory, velocity_of
 from edgefoley.train.sounds.library import SoundLibrary
-from edgefoley.train.timbre import examples_in, loudness_sign
-from edgefoley.train.words.concepts import Concept, load_concepts
+from edgefoley.train.words.concepts import Concept
 
 Array = np.ndarray
 SECONDS = 4
@@ -112,11 +111,8 @@ def table_for(model: Transformer, captioner: Captioner, runs: Path) -> TimbreTab
     """The examples that a model is shown, from the school; None for a model that is shown none."""
     if not model.config.timbre_components:
         return None
-    examples = examples_in(
-        sorted((runs / "school").glob("latents_*.npy"))[:-1], loudness_sign(runs / "codec")
-    )
     embed = lambda phrases: np.concatenate([captioner([p])[0][:, 0].numpy() for p in phrases])  # noqa: E731
-    return timbre_table(model.timbre_in, examples, load_concepts(), embed)
+    return school_table(model.timbre_in, runs, embed)
 
 
 def main() -> None:

@@ -18,11 +18,19 @@ from typing import Literal
 
 import numpy as np
 
-from edgefoley import encoders
 from edgefoley.backends import get_backend
 from edgefoley.backends.base import Backend, LoadOptions
 from edgefoley.bundle import Bundle, open_bundle
-from edgefoley.encoders import Cuts, look, piecewise_features, suggestion, sync_features, text_features
+from edgefoley.encoders import (
+    Cuts,
+    look,
+    named_sounds,
+    piecewise_features,
+    suggestion,
+    sync_features,
+    text_features,
+    with_timbres,
+)
 from edgefoley.errors import BackendUnavailableError, BundleIntegrityError, NumericError, UsageError
 from edgefoley.events import CHANNELS, LIKELY, EventList, read_curve
 from edgefoley.graphs import Graphs
@@ -215,7 +223,7 @@ class Pipeline:
                 shots.look(view)
                 cuts = shots.found()
             text_feat, negative_feat = text_features(self._graphs, prompt, negative)
-            timbres = encoders.named_sounds(self._graphs, prompt, negative)
+            timbres = named_sounds(self._graphs, prompt, negative)
             self._done("text")
             report("encode", 1.0)
         return Conditioning(
@@ -239,7 +247,7 @@ class Pipeline:
         steps, guidance = self._choices(conditioning, num_steps, guidance_scale)
         levels = sigmas(steps, self.bundle.defaults.shift)
         asked = evaluated(SOLVERS[self._solver()], levels)
-        shown = encoders.with_timbres(self.bundle, conditioning, seed)
+        shown = with_timbres(self.bundle, conditioning, seed)
         field = VelocityField(self._graphs, shown, guidance, asked)
         depth = int(self.bundle.components["denoiser"].attributes["latent_dim"])
         # Time runs first in the noise, so that a longer clip begins with the noise of a shorter one.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,19 +25,23 @@ Velocity = Callable[[FloatArray, float], FloatArray]
 Solver = Callable[[Velocity, FloatArray, Sequence[float]], Iterator[tuple[int, float, FloatArray]]]
 
 
+def shifted(level: Any, shift: float) -> Any:
+    """Noise levels s (a number or any array) become shift s / (1 + (shift - 1) s), the time shift of Esser et
+    al., "Scaling Rectified Flow Transformers", ICML 2024, https://arxiv.org/abs/2403.03206, eq. 23."""
+    return shift * level / (1 + (shift - 1) * level)
+
+
 def sigmas(num_steps: int, shift: float = 1.0) -> tuple[float, ...]:
     """The ``num_steps + 1`` noise levels from 1 to 0; ``shift`` > 1 spends more steps near the noise.
 
-    Evenly spaced s become shift s / (1 + (shift - 1) s), the time shift of Esser et al., "Scaling Rectified
-    Flow Transformers", ICML 2024, https://arxiv.org/abs/2403.03206, eq. 23. Raises UsageError for num_steps <
-    1 or shift <= 0.
+    Evenly spaced ones are ``shifted``. Raises UsageError for num_steps < 1 or shift <= 0.
     """
     if num_steps < 1:
         raise UsageError(f"steps must be at least 1, got {num_steps}.")
     if not shift > 0:
         raise UsageError(f"the schedule's shift must be above 0, got {shift}.")
     even = (1 - i / num_steps for i in range(num_steps + 1))
-    return tuple(shift * s / (1 + (shift - 1) * s) for s in even)
+    return tuple(shifted(s, shift) for s in even)
 
 
 def euler(

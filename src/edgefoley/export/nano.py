@@ -32,7 +32,7 @@ from edgefoley.convert.efficientnet import find_checkpoint, load_encoder
 from edgefoley.export.compact import store_fp16, store_int8, strip_metadata
 from edgefoley.export.components import SyncGraph, decoder_graph, sync_graph, text_graph, transformer_graphs
 from edgefoley.export.graph import GraphSpec, export_graph, tensor_entries, verify
-from edgefoley.export.timbres import timbre_table
+from edgefoley.export.timbres import school_table
 from edgefoley.models.sync import SyncConfig
 from edgefoley.models.text import TextEncoder
 from edgefoley.models.transformer import Transformer, TransformerConfig
@@ -45,9 +45,8 @@ from edgefoley.train.sounds.credits import credits_of_folders, write_credits
 from edgefoley.train.sync import SyncTrainer
 from edgefoley.train.teachers import read_origin
 from edgefoley.train.text import load_encoder as load_text_encoder
-from edgefoley.train.timbre import examples_in, loudness_sign
+from edgefoley.train.transformer import SHIFT
 from edgefoley.train.words.class_sounds import class_table
-from edgefoley.train.words.concepts import load_concepts
 
 EXACT = 3e-5  # relative error of a graph in float32 against PyTorch
 COMPACT = {
@@ -141,19 +140,16 @@ def write_timbres(trained: Trained, runs: Path, path: Path) -> bool:
     is."""
     if not trained.transformer.config.timbre_components:
         return False
-    shards = sorted((runs / "school").glob("latents_*.npy"))[:-1]  # the last one validates
-    if not shards:
-        raise SystemExit(f"no lessons in {runs / 'school'}: the table of timbres is made of them")
-    examples = examples_in(shards, loudness_sign(runs / "codec"))
     tokenizer = runs / "text" / "tokenizer.json"
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = sentence_vectors(trained.text, tokenizer, tuple(texts)).numpy()
         return found
 
-    table = timbre_table(trained.transformer.timbre_in, examples, load_concepts(), embed)
+    table = school_table(trained.transformer.timbre_in, runs, embed)
     write_timbre_table(table, path)
-    print(f"{len(table.owner)} timbres of {len(examples)} sounds, {path.stat().st_size / 1e6:.2f} MB")
+    count, sounds = len(table.owner), len(set(table.owner.tolist()))
+    print(f"{count} timbres of {sounds} sounds, {path.stat().st_size / 1e6:.2f} MB")
     return True
 
 
@@ -250,7 +246,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("src/edgefoley/bundles/nano"))
     parser.add_argument("--steps", type=int, default=6, help="default denoising steps of the bundle")
     parser.add_argument("--solver", choices=SOLVERS, default="adams-bashforth", help="how it takes them")
-    parser.add_argument("--shift", type=float, default=2.0, help="of its schedule")
+    parser.add_argument("--shift", type=float, default=SHIFT, help="of its schedule")
     parser.add_argument("--guidance", type=float, default=4.0, help="default guidance of the bundle")
     parser.add_argument(
         "--negative-guidance", type=float, default=0.0, help="where a negative prompt is given; 0: the same"

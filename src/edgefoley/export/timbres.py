@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,8 +13,9 @@ import torch
 
 from edgefoley.models.timbre import Timbre
 from edgefoley.timbres import TimbreTable
+from edgefoley.train.timbre import examples_in, lesson_shards, loudness_sign
 from edgefoley.train.words.captions import CaptionFacts, caption
-from edgefoley.train.words.concepts import LANGUAGES, LEVELS, Concept
+from edgefoley.train.words.concepts import LANGUAGES, LEVELS, Concept, load_concepts
 
 Array = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Array]
@@ -22,6 +24,12 @@ MOST: Final = 8  # examples of one concept: takes differ, and the table stays sm
 LEAST: Final = 0.6  # held-out phrases whose concept is found have more in 99 of 100 cases
 SILENCE: Final = "silence"
 _DRAWS: Final = 60
+
+
+def school_table(module: Timbre, runs: Path, embed: Embed) -> TimbreTable:
+    """The table for a transformer's ``module`` from the lessons in ``runs``/school that it learnt from."""
+    shards = lesson_shards(runs / "school", last=False)
+    return timbre_table(module, examples_in(shards, loudness_sign(runs / "codec")), load_concepts(), embed)
 
 
 def timbre_table(

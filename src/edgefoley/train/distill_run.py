@@ -200,7 +200,8 @@ def random_of(step: int, stream: int) -> torch.Generator:
 
 
 def sigmas_of(count: int, generator: torch.Generator) -> Tensor:
-    """Noise levels (count,) as ``train.transformer`` draws them: half logit-normal, half uniform."""
+    """Noise levels (count,) as ``train.transformer`` draws them before it shifts them: half
+    logit-normal, half uniform."""
     even = torch.rand(count, generator=generator)
     middle = torch.randn(count, generator=generator).sigmoid()
     return torch.where(torch.rand(count, generator=generator) < 0.5, even, middle).clamp(1e-3, 1)

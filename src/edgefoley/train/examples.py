@@ -21,11 +21,17 @@ from edgefoley.models.transformer import NANO
 from edgefoley.train.school.lessons import Lesson
 from edgefoley.train.sync_curve import degrade, draw_curve
 from edgefoley.train.text import load_encoder
-from edgefoley.train.timbre import is_example, loudness_sign, read_lessons, timbre
+from edgefoley.train.timbre import (
+    LATENT_RATE,
+    is_example,
+    lesson_shards,
+    loudness_sign,
+    read_lessons,
+    timbre,
+)  # fmt: skip
 from edgefoley.train.words.captions import caption
 from edgefoley.train.words.concepts import load_concepts
 
-LATENT_RATE = 50
 NO_WORDS = 0.15  # share of examples without a caption
 UNKNOWN = 0.15  # share of the captions without a timbre beside them
 ITSELF = 0.7  # share of the timbres that are the lesson's own, where nothing else is heard in it
@@ -81,12 +87,7 @@ class Examples:
     def __init__(
         self, school: Path, codec: Path, captioner: Captioner, batch: int, seed: int, last: bool
     ) -> None:
-        paths = sorted(school.glob("latents_*.npy"))
-        if len(paths) < 2:
-            raise SystemExit(
-                f"fewer than two shards of latents in {school}: run edgefoley train make-data first"
-            )
-        chosen = paths[-1:] if last else paths[:-1]  # the last shard validates
+        chosen = lesson_shards(school, last)
         self.latents = [np.load(p, mmap_mode="r") for p in chosen]
         self.lessons: list[Lesson] = []
         for path in chosen:

@@ -76,6 +76,15 @@ def loudness_sign(codec: Path) -> float:
     return 1.0 if load_file(codec / "codec.safetensors")["encoder.synthesis"][0].sum() > 0 else -1.0
 
 
+def lesson_shards(school: Path, last: bool) -> list[Path]:
+    """The shards of latents that train, or (``last``) the last one, which validates. Raises SystemExit where
+    there are not both."""
+    paths = sorted(school.glob("latents_*.npy"))
+    if len(paths) < 2:
+        raise SystemExit(f"fewer than two shards of latents in {school}: run edgefoley train make-data first")
+    return paths[-1:] if last else paths[:-1]
+
+
 def read_lessons(shard: Path) -> list[Lesson]:
     """The lessons whose latents are the file ``shard``."""
     path = shard.with_name(shard.name.replace("latents", "lessons")).with_suffix(".json")

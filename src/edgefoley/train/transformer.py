@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from edgefoley.models.timbre import join
 from edgefoley.models.transformer import NANO, Transformer
+from edgefoley.sampling import shifted
 from edgefoley.train.examples import Captioner, Examples
 from edgefoley.train.loop import LoopConfig, adopt, mark_done, train
 from edgefoley.train.precision import mixed
@@ -38,11 +39,6 @@ def channel_weights(codec: Path) -> Tensor:
     """
     deviation = load_file(codec / "codec.safetensors")["encoder.synthesis"].norm(dim=1)
     return (deviation.sqrt() / deviation.sqrt().mean())[:, None]
-
-
-def shifted(level: Tensor) -> Tensor:
-    """Noise levels 0 … 1 moved up as the schedule of the bundle moves them, by ``SHIFT``."""
-    return SHIFT * level / (1 + (SHIFT - 1) * level)
 
 
 def with_timbres(
@@ -153,7 +149,7 @@ def main() -> None:
         # Half logit-normal (Esser et al. 2024, arXiv 2403.03206), half uniform, since the ends matter with
         # few steps; then shifted as the schedule is: what a sound is of is decided where there is most noise.
         spread = torch.where(torch.rand(count) < 0.5, torch.rand(count), torch.randn(count).sigmoid())
-        sigma = shifted(spread.clamp(1e-3, 1)).to(args.device)
+        sigma = shifted(spread.clamp(1e-3, 1), SHIFT).to(args.device)
         blur = BLUR * torch.rand(count, device=args.device)
         noise = torch.randn_like(batch["latents"])
         return {"loss": flow_loss(network, weights, batch, sigma, noise, blur).mean()}

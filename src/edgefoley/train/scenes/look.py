@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from edgefoley.train.scenes import photos
 from edgefoley.train.scenes.motion import Rng, Wobble, pick
 
-PHOTO_TEXTURES = (
-    0.4  # share of textures and of backdrops that are taken from photographs, where there are any
-)
-PHOTO_BACKDROPS = 0.75
+# Shares of textures and of backdrops that are taken from photographs, where there are any.
+PHOTO_TEXTURES, PHOTO_BACKDROPS = 0.4, 0.75
 
 Image = NDArray[np.uint8]
 Values = NDArray[np.float32]

@@ -111,14 +111,17 @@ def test_a_rhythm_has_the_events_of_what_sounds_once(tmp_path: Path) -> None:
     assert not made.rhythm(2, duration, frames, 0).any()  # silence
 
 
-def test_the_file_keeps_it_in_16_bits(tmp_path: Path) -> None:
+def test_the_file_keeps_examples_in_8_bits_and_keys_in_16(tmp_path: Path) -> None:
     made, path = table(), tmp_path / "timbres.npz"
+    made.rows[0] = 0
     write_timbre_table(made, path)
     back = read_timbre_table(path)
     assert (back.names, back.kinds) == (made.names, made.kinds) and back.least == made.least
     assert np.array_equal(back.owner, made.owner)
-    for key in ("keys", "rows", "pooled"):
-        assert np.allclose(getattr(back, key), getattr(made, key), rtol=2**-11)
+    assert np.allclose(back.keys, made.keys, rtol=2**-11)
+    for key in ("rows", "pooled"):
+        exact, read = getattr(made, key), getattr(back, key)
+        assert (np.abs(read - exact) <= 1.001 * np.abs(exact).max(axis=1, keepdims=True) / 254).all(), key
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,7 @@ def test_the_file_keeps_it_in_16_bits(tmp_path: Path) -> None:
     [
         ({"owner": np.array([0, 1, 9, 0])}, "owner"),
         ({"rows": np.zeros((2, WIDTH))}, "rows"),
+        ({"pooled_step": np.ones((4, 1))}, "pooled"),
         ({"keys": np.zeros((1, WIDTH))}, "keys"),
         ({"pooled": np.full((4, WIDTH), np.nan)}, "finite"),
         ({"schema": 2}, "schema 2"),

@@ -15,6 +15,9 @@ could be made of it alone::
     rows    (N, D)  a row for the attention to the text
     pooled  (N, D)  what the sentence vector gains
 
+``keys`` are in 16 bits; ``rows`` and ``pooled`` in 8, each row symmetric around zero with the step in
+``rows_step`` (N,) or ``pooled_step`` (N,).
+
 Layer 1: numpy.
 """
 
@@ -23,11 +26,11 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +46,7 @@ STEADY: Final = 0.7  # activity of a continuous sound
 CERTAIN: Final = 0.95  # height of an event's peak
 MOST: Final = 2  # sounds of one prompt: as many as in training
 _DRAW: Final = 77  # begins the seed of the choice of examples, so that it is not the noise's
+_EXAMPLES: Final = ("rows", "pooled")
 # Where one sound of a prompt ends and the next begins.
 _JOINTS: Final = re.compile(
     r"[,.;:!?，。；：！？、\n]+|\s(?:and|while|then|followed by|plus)\s"
@@ -115,8 +119,14 @@ class TimbreTable:
 
 
 def write_timbre_table(table: TimbreTable, path: Path) -> None:
-    """Vectors are kept in 16 bits."""
-    narrow = {key: getattr(table, key).astype(np.float16) for key in ("keys", "rows", "pooled")}
+    """Examples are kept in 8 bits, keys in 16."""
+    parts: dict[str, Any] = {"keys": table.keys.astype(np.float16)}
+    for key in _EXAMPLES:
+        exact = getattr(table, key)
+        largest = np.abs(exact).max(axis=1)
+        step = np.where(largest > 0, largest / 127, 1)
+        parts[f"{key}_step"] = step.astype(np.float32)
+        parts[key] = np.rint(exact / step[:, None]).astype(np.int8)
     np.savez_compressed(
         path,
         schema=SCHEMA,
@@ -124,7 +134,7 @@ def write_timbre_table(table: TimbreTable, path: Path) -> None:
         names=np.array(table.names),
         kinds=np.array(table.kinds),
         owner=table.owner,
-        **narrow,
+        **parts,
     )
 
 
@@ -134,7 +144,8 @@ def read_timbre_table(path: Path) -> TimbreTable:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
             if int(data["schema"]) != SCHEMA:
                 raise ValueError(f"schema {int(data['schema'])}, this version of edgefoley reads {SCHEMA}")
-            wide = {key: data[key].astype(np.float32) for key in ("keys", "rows", "pooled")}
+            wide = {key: _stepped(data, key) for key in _EXAMPLES}
+            wide["keys"] = data["keys"].astype(np.float32)
             names, kinds = (tuple(str(text) for text in data[key]) for key in ("names", "kinds"))
             return TimbreTable(
                 names, kinds, owner=data["owner"].astype(np.int64), least=float(data["least"]), **wide
@@ -143,3 +154,11 @@ def read_timbre_table(path: Path) -> TimbreTable:
         raise BundleIntegrityError(
             f"{path} is not a table of timbres: {error}. Make the bundle again, or install the package again."
         ) from error
+
+
+def _stepped(data: Mapping[str, npt.NDArray[np.generic]], key: str) -> FloatArray:
+    """The rows under ``key``, times their steps."""
+    rows, step = data[key].astype(np.float32), data[f"{key}_step"].astype(np.float32)
+    if step.shape != rows.shape[:1]:
+        raise ValueError(f"{key} are {rows.shape} with {step.shape} steps")
+    return rows * step[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from edgefoley.train.sync_crops import (  # noqa: E402
     Batches,
     agreement,
     augment,
+    distant,
     overlaid,
+    panned,
     placed,
     targets,
 )
@@ -70,14 +73,31 @@ def test_twins_show_the_same_stretch_otherwise(pool):
         Batches(pool, 6, 40, seed=3, twins=4)
 
 
-def test_what_shines_through_is_repeated_where_the_stretch_is(pool):
+def test_what_lies_over_or_around_a_stretch_is_repeated_where_it_is(pool):
     thin = pool.crop(0, 0.0, 50, every=4)
     other = np.random.default_rng(0).integers(0, 256, thin.frames.shape).astype(np.uint8)
-    made = overlaid(np.random.default_rng(1), thin, other)
     new = np.diff(np.arange(50) - thin.ages * 25) > 0.5  # another frame than at the place before
-    change = np.abs(np.diff(made.astype(int), axis=0)).max((1, 2))
     assert 0 < new.sum() < len(new)
-    assert np.all(change[new] > 0) and np.all(change[~new] == 0)
+    for change in (overlaid, distant):
+        moving = 0
+        for seed in range(6):
+            made = change(np.random.default_rng(seed), thin, other)
+            step = np.abs(np.diff(made.astype(int), axis=0)).max((1, 2))
+            assert np.all(step[~new] == 0)
+            moving += bool(np.all(step[new] > 0))
+        assert moving >= 2  # around a distant one the picture may stand still
+    swayed = panned(np.random.default_rng(0), thin, np.repeat(other[:1], 50, 0))
+    step = np.abs(np.diff(swayed.astype(int), axis=0)).max((1, 2))
+    assert np.all(step[new] > 0) and np.all(step[~new] == 0)
+
+
+def test_a_distant_stretch_fills_a_part_of_the_picture(pool):
+    crop = pool.crop(0, 0.0, 10)
+    white = replace(crop, frames=np.full_like(crop.frames, 255))
+    for seed in range(10):
+        made = distant(np.random.default_rng(seed), white, np.zeros_like(crop.frames))
+        share = made[3].mean() / 255
+        assert 0.03 < share < 0.6 and made.max() >= 254 and made.min() == 0
 
 
 def test_augmentation_keeps_a_moving_thing_moving_at_the_same_frames():

@@ -1,7 +1,8 @@
 """What the sync encoder sees in training: stretches of films, changed in look and frame rate, and twins.
 
-A quarter of the stretches is seen through another film in which things move and nothing sounds: real pictures
-move everywhere, and most of it is no event.
+Real pictures move everywhere, and most of it is no event; what sounds is often small and far away, and the
+camera is held by hand. So a part of the stretches is seen through another film in which things move and
+nothing sounds, a part is a small piece of such a film's picture, and a part is panned.
 
 A twin is the same stretch seen otherwise: other shades, other place in the picture, mirrored, fewer frames
 per second. Features of the same instant must agree between twins and differ between instants
@@ -18,12 +19,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgefoley.models.sync import repeats
+from edgefoley.train.scenes.motion import Wobble
 from edgefoley.train.scenes.pool import EVENT_RATE, QUIET, SYNC_RATE, Crop, Pool
 from edgefoley.train.scenes.truth import ACTIONS
 
 KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that names it
 SPREAD_S = 0.015  # of the Gaussian target around an event
 DISTRACTED = 0.25  # share of stretches over which a film without events lies half transparent
+DISTANT = 0.25  # share of stretches that fill a small part of such a film's picture
+PANNED = 0.25  # share of stretches over which the camera moves
 THINNED = 0.35  # share of stretches of films above 20 frames/s that lose every second frame
 FAR = 4  # grid frames between instants that must differ
 SHARPNESS = 0.1  # temperature of the agreement
@@ -83,13 +87,49 @@ def augment(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.u
     return np.ascontiguousarray(frames)
 
 
+def shown_at(crop: Crop) -> NDArray[np.int64]:
+    """(S,) place of the grid at which each place's frame was shown first. What is laid over a stretch, or
+    moves it, is taken at these: a camera sees all at the same instants."""
+    back = repeats(torch.from_numpy(crop.ages), SYNC_RATE).long().numpy()
+    first: NDArray[np.int64] = (np.arange(len(crop.ages)) - back).clip(0)
+    return first
+
+
 def overlaid(rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The stretch with ``other``'s frames shining through it. Where it repeats a frame, so does the other: a
-    camera sees both at the same instants."""
-    shown = np.arange(len(crop.ages)) - repeats(torch.from_numpy(crop.ages), SYNC_RATE).long().numpy()
+    """The stretch with ``other``'s frames shining through it."""
     share = rng.uniform(0.15, 0.45)
-    mixed = (1 - share) * crop.frames + share * other[shown.clip(0)]
+    mixed = (1 - share) * crop.frames + share * other[shown_at(crop)]
     return np.round(mixed).astype(np.uint8)
+
+
+def distant(rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The stretch as a soft-edged part of ``other``'s picture, which moves or stands still."""
+    size = crop.frames.shape[1]
+    width, height = np.round(size * rng.uniform(0.35, 0.75) * rng.uniform(0.8, 1.0, 2)).astype(int)
+    x, y = (int(rng.integers(size - side + 1)) for side in (width, height))
+    soft = np.zeros((height, width), np.float32)
+    edge = max(1, min(width, height) // 8)
+    soft[edge:-edge, edge:-edge] = 1
+    soft = cv2.GaussianBlur(soft, (0, 0), edge / 2)
+    out = other[shown_at(crop)] if rng.random() < 0.5 else other[:1].repeat(len(crop.ages), 0)
+    for picture, frame in zip(out, crop.frames, strict=True):
+        part = picture[y : y + height, x : x + width]
+        small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+        part[:] = np.round(part + soft * (small.astype(np.float32) - part)).astype(np.uint8)
+    return out
+
+
+def panned(rng: np.random.Generator, crop: Crop, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """``frames``, a little enlarged, by a camera that pans and sways."""
+    size, zoom = frames.shape[1], rng.uniform(1.05, 1.3)
+    reach = size * (zoom - 1) / 2
+    sway = [Wobble.random(rng, reach * rng.uniform(0.2, 1.0), 0.15, 3.0) for _ in range(2)]
+    out = np.empty_like(frames)
+    for i, first in enumerate(shown_at(crop)):
+        x, y = (np.clip(wobble.at(first / SYNC_RATE), -reach, reach) - reach for wobble in sway)
+        matrix = np.array([[zoom, 0, x], [0, zoom, y]])
+        out[i] = cv2.warpAffine(frames[i], matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+    return out
 
 
 class Batches:
@@ -121,10 +161,9 @@ class Batches:
         rate = len(stamps) / self.pool.seconds * cut[3]
         crop = self.pool.crop(*cut, 2 if rate > 20 and rng.random() < THINNED else 1)
         bumps, strength = targets(crop)
-        frames = crop.frames
-        if self.calm and rng.random() < DISTRACTED:
-            other = self.pool.crop(int(rng.choice(self.calm)), self._start(rng), self.frames)
-            frames = overlaid(rng, crop, other.frames)
+        frames = self._among_others(rng, crop)
+        if rng.random() < PANNED:
+            frames = panned(rng, crop, frames)
         return {
             "frames": augment(rng, frames),
             "ages": crop.ages,
@@ -133,6 +172,14 @@ class Batches:
             "activity": crop.activity,
             "action": np.array(KINDS.index(crop.action)),
         }
+
+    def _among_others(self, rng: np.random.Generator, crop: Crop) -> NDArray[np.uint8]:
+        """The stretch's frames, at times together with a film in which nothing sounds."""
+        way = rng.random()
+        if not self.calm or way >= DISTRACTED + DISTANT:
+            return crop.frames
+        other = self.pool.crop(int(rng.choice(self.calm)), self._start(rng), self.frames).frames
+        return overlaid(rng, crop, other) if way < DISTRACTED else distant(rng, crop, other)
 
 
 def agreement(one: Tensor, other: Tensor) -> Tensor:

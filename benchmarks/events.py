@@ -20,11 +20,11 @@ rendered   held-out films whose contacts are known exactly (--films; default: th
            follow another more closely than two events may.
 cost       counted arithmetic, bytes, look-ahead and context (measured by exchanging frames)
 
-The threshold is one number, fixed on rendered films or by calibration, never on clips. Other thresholds are
-shown for information and not used for any choice. 95 % intervals: percentile bootstrap over clips or films,
-10 000 draws, fixed seed. A cache (--cache) holds the decoded small pictures, so that another encoder takes
-less than a minute. The last line and --json hold means and intervals only: clips must not be copied into the
-project. --details, for a folder outside the project, names them.
+The threshold, or the rule by which it adapts to a clip, is fixed on rendered films or by calibration, never
+on clips. Other thresholds are shown for information and not used for any choice. 95 % intervals: percentile
+bootstrap over clips or films, 10 000 draws, fixed seed. A cache (--cache) holds the decoded small pictures,
+so that another encoder takes less than a minute. The last line and --json hold means and intervals only:
+clips must not be copied into the project. --details, for a folder outside the project, names them.
 """
 
 from __future__ import annotations
@@ -326,8 +326,8 @@ def main() -> None:
     model = opened or open_run_model(arguments.run, arguments.threads)
     card = {
         "encoder": model.name,
-        "threshold": round(model.threshold, 4),
-        "threshold_from": model.threshold_from,
+        **{key: round(value, 4) for key, value in model.rule.items()},
+        "threshold_from": model.rule_from,
         "gain": round(model.gain, 4),
         "bias": round(model.bias, 4) + 0.0,
         "min_gap_s": model.min_gap_s,

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefoley import media
+from edgefoley.events import likely_confidence
 from edgefoley.metrics.onsets import Times, pick_peaks
 from edgefoley.timeline import EVENT_RATE
 from edgefoley.types import FrameView, View
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "bouncing_ball.mp4"
+RULE = ("threshold", "threshold_spread", "threshold_least")  # attributes of the component
 THRESHOLD = 0.5  # probability, of a bundle that does not say its own
 MIN_GAP_S = 0.08  # of the same; the exported graph keeps its peaks this far apart
 COUNTED_FRAMES = 100
@@ -34,14 +36,15 @@ Predict = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]
 @dataclass(frozen=True)
 class SyncModel:
     """``predict``: frames (n, h, w) and ages (n,) s -> event logits (2 n,) at 50 Hz. The event probability is
-    sigmoid(gain * logit + bias); an event is a peak of at least ``threshold`` (probability), ``min_gap_s``
-    apart. ``cost``: GFLOP per second of video, bytes and what is stored."""
+    sigmoid(gain * logit + bias); an event is a peak of at least the probability that ``rule`` gives for the
+    clip (``edgefoley.events.likely_confidence``), ``min_gap_s`` apart. ``cost``: GFLOP per second of video,
+    bytes and what is stored."""
 
     name: str
     view: View
     predict: Predict
-    threshold: float
-    threshold_from: str
+    rule: dict[str, float]
+    rule_from: str
     min_gap_s: float
     gain: float
     bias: float
@@ -50,9 +53,14 @@ class SyncModel:
     def logits(self, view: FrameView) -> NDArray[np.float32]:
         return self.predict(np.ascontiguousarray(view.frames), np.ascontiguousarray(view.ages))
 
+    def likely(self, logits: NDArray[np.float32]) -> float:
+        """The probability from which an event of this clip counts."""
+        curve = 1 / (1 + np.exp(-(self.gain * logits.astype(np.float64) + self.bias)))
+        return likely_confidence(curve, self.rule)
+
     def events(self, logits: NDArray[np.float32], seconds: float, probability: float | None = None) -> Times:
         """Times (s) of the events in [0, seconds). ``probability``: another threshold than the model's."""
-        p = self.threshold if probability is None else probability
+        p = self.likely(logits) if probability is None else probability
         least = (math.log(p / (1 - p)) - self.bias) / self.gain
         times = pick_peaks(logits, least, self.min_gap_s, EVENT_RATE)
         return times[(times >= 0) & (times < seconds)]
@@ -90,8 +98,10 @@ def open_bundle_model(model: str, threads: int | None) -> SyncModel:
         name=f"{bundle.name} {bundle.version}",
         view=view,
         predict=lambda frames, ages: run(frames, ages)["event_logits"][0],
-        threshold=float(attributes["threshold"]) if named else THRESHOLD,
-        threshold_from="the bundle's attributes" if named else "default of the calibrated probability",
+        rule={key: float(attributes[key]) for key in RULE if key in attributes}
+        if named
+        else {"threshold": THRESHOLD},
+        rule_from="the bundle's attributes" if named else "default of the calibrated probability",
         min_gap_s=float(attributes.get("min_gap_s", MIN_GAP_S)),
         gain=gain,
         bias=bias,
@@ -201,8 +211,8 @@ def open_run_model(folder: Path, threads: int | None) -> SyncModel:
         name=str(folder),
         view=View(Fraction(config.rate), size, "gray"),
         predict=predict,
-        threshold=1 / (1 + math.exp(-least)),
-        threshold_from="sync.json of the run",
+        rule={"threshold": 1 / (1 + math.exp(-least))},
+        rule_from="sync.json of the run",
         min_gap_s=gap,
         gain=1.0,
         bias=0.0,

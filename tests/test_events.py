@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -451,6 +452,25 @@ def test_generate_takes_a_list_a_file_and_says_so(nano: Pipeline, tmp_path: Path
     assert any("none of its 1 events lies in the clip" in str(note.message) for note in notes)
     with pytest.raises(UsageError, match="same --start and --end"):
         api.generate(EXAMPLE, "knock", model=nano, end=3, events=own)
+
+
+def test_the_confidence_that_counts_adapts_to_the_clip() -> None:
+    rule = {"threshold": 0.4, "threshold_least": 0.1, "threshold_spread": 2.0}
+    quiet = np.full(500, 0.02)
+    clear, faint = quiet.copy(), quiet.copy()
+    clear[::50], faint[::50] = 0.9, 0.15
+    assert events.likely_confidence(faint, {"threshold": 0.4}) == 0.4
+    assert events.likely_confidence(faint, {}) == events.LIKELY
+    # By hand: log odds of one in fifty places differ; mean m + s / 50, deviation s sqrt(0.02 * 0.98).
+    low, high = math.log(0.02 / 0.98), math.log(0.15 / 0.85)
+    level = low + (high - low) * (0.02 + 2 * math.sqrt(0.02 * 0.98))
+    assert events.likely_confidence(faint, rule) == pytest.approx(max(0.1, 1 / (1 + math.exp(-level))))
+    wide = rule | {"threshold_least": 0.001}
+    assert events.likely_confidence(faint, wide) == pytest.approx(1 / (1 + math.exp(-level)))
+    assert events.likely_confidence(clear, wide) > events.likely_confidence(faint, wide)
+    assert events.likely_confidence(np.full(9, 0.9), rule) == 0.4
+    assert events.likely_confidence(np.array([0.0, 1.0] * 9), rule) == 0.4  # certain both ways
+    assert events.likely_confidence([], rule) == 0.4
 
 
 def test_words_of_the_module() -> None:

@@ -23,7 +23,6 @@ from edgefoley.encoders import class_probabilities, look
 from edgefoley.errors import UsageError
 from edgefoley.events import EventList
 from edgefoley.pipeline import Pipeline
-from edgefoley.plot import LIKELY
 from edgefoley.settings import Seconds, exact
 from edgefoley.types import Clip, FloatArray
 
@@ -58,12 +57,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class EventSummary:
-    """How much happens: ``count`` events, ``likely`` of them with a confidence of ``plot.LIKELY`` or more,
-    ``rate_hz`` likely ones per second, their mean ``strength`` 0 … 1 (None without any), and the mean
-    ``activity`` 0 … 1 over the clip."""
+    """How much happens: ``count`` events, ``likely`` of them with this ``confidence`` or more, ``rate_hz``
+    likely ones per second, their mean ``strength`` 0 … 1 (None without any), and the mean ``activity``
+    0 … 1 over the clip."""
 
     count: int
     likely: int
+    confidence: float
     rate_hz: float
     strength: float | None
     activity: float
@@ -119,11 +119,12 @@ def describe(
 
 def summarise(found: EventList) -> EventSummary:
     """The numbers of a list with its curves, as ``Pipeline.events`` returns it."""
-    likely = [event.strength for event in found.events if event.confidence >= LIKELY]
+    likely = [event.strength for event in found.events if event.confidence >= found.likely]
     seconds, curve = found.duration_s or 0.0, found.activity
     return EventSummary(
         len(found.events),
         len(likely),
+        found.likely,
         len(likely) / seconds if seconds else 0.0,
         float(np.mean(likely)) if likely else None,
         float(curve.mean()) if curve is not None and curve.size else 0.0,

@@ -14,7 +14,7 @@ Layer 1: numpy.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -31,6 +31,7 @@ LOWEST = 0.03  # confidence of the faintest events; what is fainter is none
 # Where a list does not say. Half of the events of training are weaker than 0.62.
 STRENGTH, CONFIDENCE = 0.6, 1.0
 LIKELY = 0.5  # where a bundle does not say from which confidence an event counts
+_SURE = 30.0  # log odds; beyond them a probability says no more
 # Places of the grid that an event's time may differ from its own. Less than a half, so that a time written
 # with three decimals is still nearest to the same place.
 _REFINED = 0.45
@@ -130,6 +131,23 @@ class EventList:
             at = (begin - self.start_s) * EVENT_RATE + np.arange(2 * frames)
             activity = np.interp(at, np.arange(len(activity)), activity).astype(np.float32)
         return EventList(tuple(inside), 0.0, length, activity, source=self.source)
+
+
+def likely_confidence(probability: npt.ArrayLike, rule: Mapping[str, float]) -> float:
+    """The confidence from which an event of a clip counts, where a yes or no is wanted.
+
+    ``rule`` (the sync component's attributes): ``threshold``, the highest it may be. With ``threshold_least``
+    and ``threshold_spread`` it adapts to the clip, since in dim, shaky or distant pictures the encoder is
+    sure of nothing: ``threshold_spread`` standard deviations above the mean of the clip's log odds, between
+    ``threshold_least`` and ``threshold``. ``probability`` (n,): the event curve, 50 Hz.
+    """
+    most = float(rule.get("threshold", LIKELY))
+    p = np.asarray(probability, np.float64)
+    if "threshold_spread" not in rule or not p.size:
+        return most
+    odds = np.clip(np.log(np.maximum(p, 1e-300)) - np.log1p(-np.minimum(p, 1 - 1e-16)), -_SURE, _SURE)
+    level = 1 / (1 + math.exp(-float(odds.mean() + rule["threshold_spread"] * odds.std())))
+    return float(np.clip(level, rule["threshold_least"], most))
 
 
 def draw_curve(

@@ -32,7 +32,7 @@ from edgefoley.encoders import (
     with_timbres,
 )
 from edgefoley.errors import BackendUnavailableError, BundleIntegrityError, NumericError, UsageError
-from edgefoley.events import CHANNELS, LIKELY, EventList, read_curve
+from edgefoley.events import CHANNELS, EventList, likely_confidence, read_curve
 from edgefoley.graphs import Graphs
 from edgefoley.memory import Stopwatch, available_bytes, hold_little
 from edgefoley.plan import Plan, Run, make_plan, parse_size, states_its_needs
@@ -179,9 +179,9 @@ class Pipeline:
         sync_feat, event_logits = sync_features(self._graphs, self._view(clip, "sync"))
         self._done("sync")
         found = read_curve(Conditioning(clip.duration, None, None, None, sync_feat, event_logits))
-        return replace(
-            found, likely=float(self.bundle.components["sync"].attributes.get("threshold", LIKELY))
-        )
+        assert found.probability is not None
+        rule = self.bundle.components["sync"].attributes
+        return replace(found, likely=likely_confidence(found.probability, rule))
 
     def encode(
         self,

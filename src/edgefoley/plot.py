@@ -13,11 +13,11 @@ import numpy as np
 
 from edgefoley import media
 from edgefoley.canvas import Canvas, Colour, mixed, text_width, ticks
-from edgefoley.events import LIKELY, Event, EventList
+from edgefoley.events import Event, EventList
 from edgefoley.timeline import EVENT_RATE
 from edgefoley.types import Audio, ByteArray, FloatArray, View
 
-__all__ = ["LIKELY", "plot_events"]
+__all__ = ["plot_events"]
 
 _INK: Colour = (30, 34, 42)
 _QUIET: Colour = (107, 114, 128)

@@ -7,9 +7,10 @@ import onnx
 import pytest
 import torch
 
+from edgefoley.events import likely_confidence
 from edgefoley.export.components import SyncGraph, is_peak, sync_graph
 from edgefoley.export.graph import ExportError, export_graph
-from edgefoley.export.sync_pair import calibration, join
+from edgefoley.export.sync_pair import MOST_FALSE, best_rule, calibration, join
 from edgefoley.models.sync import SyncConfig, SyncEncoder
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -67,3 +68,38 @@ def test_another_graph_is_refused(pair: tuple[list[SyncGraph], list[onnx.ModelPr
     del other.graph.node[:]
     with pytest.raises(ExportError, match="gain"):
         join(other, pair[1][1], 1.0, 0.0)
+
+
+class Films:
+    """Thirty films of 8 s: in most things happen, clearly in half of these, faintly in the others."""
+
+    seconds = 8.0
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.odds, self.films = list[np.ndarray](), []
+        for i in range(30):
+            curve = rng.normal(-4.5, 0.3, 400)
+            times = np.arange(0.5, 8, 0.8) if i % 3 else np.zeros(0)
+            curve[np.round(times * 50).astype(int)] = 1.0 if i % 2 else -1.5
+            if not i % 3:  # something moves, and stays below
+                curve[rng.choice(400, 160, replace=False)] = -1.5
+            self.odds.append(curve)
+            self.films.append({"times": times, "action": "strike"})
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+
+def test_the_rule_is_the_best_that_finds_little_where_nothing_is_heard() -> None:
+    """A fixed threshold misses the faint films or fills the calm ones; one that adapts does neither."""
+    films = Films()
+    rule = best_rule(films.odds, films)  # type: ignore[arg-type]
+    assert rule["threshold_least"] < rule["threshold"]
+    for odds, film in zip(films.odds, films.films, strict=True):
+        curve = 1 / (1 + np.exp(-odds))
+        found = (curve >= likely_confidence(curve, rule)).sum()
+        if len(film["times"]):
+            assert found == len(film["times"])
+        else:
+            assert found <= MOST_FALSE * films.seconds

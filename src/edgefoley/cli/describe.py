@@ -13,7 +13,6 @@ from edgefoley.cli.options import Moment
 from edgefoley.cli.report import collected, echo_json
 from edgefoley.description import Description, EventSummary, Seen, Stretch, describe
 from edgefoley.pipeline import Pipeline
-from edgefoley.plot import LIKELY
 
 IN_A_LINE = 3  # classes of one stretch
 
@@ -117,7 +116,8 @@ def events_line(events: EventSummary) -> str:
     strength = "" if events.strength is None else f", mean strength {events.strength:.2f}"
     return (
         f"{events.count} event{'' if events.count == 1 else 's'}, {events.likely} of them likely (confidence "
-        f"{LIKELY:g} or more): {events.rate_hz:.2f} per second{strength}; activity {events.activity:.2f}"
+        f"{events.confidence:.2g} or more): {events.rate_hz:.2f} per second{strength}; "
+        f"activity {events.activity:.2f}"
     )
 
 
@@ -155,6 +155,7 @@ def as_object(found: Description, video: Path, model: str, top: int) -> dict[str
         else {
             "count": events.count,
             "likely": events.likely,
+            "confidence": round(events.confidence, 3),
             "rate_hz": round(events.rate_hz, 3),
             "strength": None if events.strength is None else round(events.strength, 3),
             "activity": round(events.activity, 3),

@@ -165,7 +165,7 @@ def summary(found: EventList) -> str:
     seconds = found.duration_s or 0.0
     return (
         f"{count} event{'' if count == 1 else 's'} between {found.start_s:.2f} s and "
-        f"{found.start_s + seconds:.2f} s, {likely} of them likely (confidence {found.likely:g} or more)"
+        f"{found.start_s + seconds:.2f} s, {likely} of them likely (confidence {found.likely:.2g} or more)"
     )
 
 

@@ -5,16 +5,19 @@ Encoders that learnt from differently drawn films err at different places, so th
 often better than either (Breiman 1996, "Bagging predictors", for a mean of two). The first is a bundle's
 graph as it is; of the second, a run of ``train.sync``, only the event logits are added. Each is brought to
 log odds by its own calibration, both count the same, and the mean is calibrated on rendered films that
-neither has seen. Strength and activity stay the first one's. Writes a copy of the bundle to ``--out``.
+neither has seen. From which probability an event counts adapts to the clip (``events.likely_confidence``), by
+the rule that is best on those films. Strength and activity stay the first one's. Writes a copy of the bundle
+to ``--out``.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -24,14 +27,19 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from edgefoley.bundle import MANIFEST, open_bundle, write_manifest
+from edgefoley.events import likely_confidence
 from edgefoley.export.compact import store_fp16, strip_metadata
 from edgefoley.export.components import sync_graph
 from edgefoley.export.graph import ExportError, export_graph
 from edgefoley.export.nano import load_sync
 
+if TYPE_CHECKING:
+    from edgefoley.train.scenes.pool import Pool
+
 LOGITS = "event_logits"
 INPUTS = ("frames", "ages")
 PREFIX = "second_"
+LEAST = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # probabilities below which no event counts, to choose from
 MOST_FALSE = 0.5  # events per second of films in which nothing makes a sound
 
 
@@ -108,13 +116,13 @@ def _drop_unused(model: ModelProto) -> None:
     model.graph.node.extend(reversed(kept))
 
 
-def fitted(model: ModelProto, films: Path) -> tuple[float, float, float]:
-    """Gain, bias and threshold (a probability) of a joined graph, from its logits on rendered ``films``."""
+def fitted(model: ModelProto, films: Path) -> dict[str, float]:
+    """Gain and bias of a joined graph and from when its events count, as attributes of the component, from
+    its logits on rendered ``films``."""
     import onnxruntime
 
-    from edgefoley.metrics.onsets import pick_peaks
     from edgefoley.train.scenes.pool import SYNC_RATE, Pool
-    from edgefoley.train.sync import MIN_GAP_S, calibrate, f1_by_action
+    from edgefoley.train.sync import calibrate
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     pool, curves = Pool(films), list[NDArray[np.float32]]()
@@ -122,17 +130,33 @@ def fitted(model: ModelProto, films: Path) -> tuple[float, float, float]:
         crop = pool.crop(i, 0.0, int(pool.seconds * SYNC_RATE))
         curves.append(session.run([LOGITS], {"frames": crop.frames[None], "ages": crop.ages[None]})[0][0])
     gain, bias = calibrate(curves, pool)
-    best = (-1.0, 0.0, 0.0)
+    rule = best_rule([gain * curve + bias for curve in curves], pool)
+    return {"peak_gain": gain, "peak_bias": bias, **rule}
+
+
+def best_rule(odds: list[NDArray[np.float32]], pool: Pool) -> dict[str, float]:
+    """The rule of ``events.likely_confidence`` whose F1 (50 ms) on films with the log ``odds`` is best among
+    those that find at most ``MOST_FALSE`` events/s where nothing is to be heard; fixed ones too."""
+    from edgefoley.metrics.onsets import pick_peaks
+    from edgefoley.train.sync import MIN_GAP_S, f1_by_action
+
+    curves = [1 / (1 + np.exp(-curve.astype(np.float64))) for curve in odds]
     calm = [i for i, film in enumerate(pool.films) if not len(film["times"])]
-    for threshold in np.arange(0.05, 0.8, 0.025):
-        least = (np.log(threshold / (1 - threshold)) - bias) / gain
-        found = [pick_peaks(curve, float(least), MIN_GAP_S) for curve in curves]
-        false = float(np.mean([len(found[i]) for i in calm])) / pool.seconds if calm else 0.0
-        if false <= MOST_FALSE:
-            best = max(best, (f1_by_action(found, pool, 0.05)["mean"], float(threshold), false))
-    print(f"{len(pool)} films: F1 (50 ms) {best[0]:.3f} at probability {best[1]:.3f}, where nothing is to be "
-          f"heard {best[2]:.2f} events/s")  # fmt: skip
-    return gain, bias, best[1]
+    best: tuple[float, float, dict[str, float]] = (-1.0, 0.0, {})
+    for most, spread in itertools.product(np.arange(0.1, 0.8, 0.025), (0.0, *np.arange(1.0, 2.6, 0.25))):
+        rules = [{"threshold": float(most)}]
+        if spread:
+            steps = [least for least in LEAST if least < most]
+            rules = [rules[0] | {"threshold_spread": float(spread), "threshold_least": x} for x in steps]
+        for rule in rules:
+            found = [pick_peaks(curve, likely_confidence(curve, rule), MIN_GAP_S) for curve in curves]
+            false = float(np.mean([len(found[i]) for i in calm])) / pool.seconds if calm else 0.0
+            f1 = f1_by_action(found, pool, 0.05)["mean"]
+            if false <= MOST_FALSE and f1 > best[0]:
+                best = (f1, false, rule)
+    print(f"{len(pool)} films: F1 (50 ms) {best[0]:.3f} with {best[2]}, where nothing is to be heard "
+          f"{best[1]:.2f} events/s")  # fmt: skip
+    return best[2]
 
 
 def main() -> None:
@@ -149,17 +173,19 @@ def main() -> None:
     first = onnx.load(str(bundle.artefact("sync", "ort")))
     spec = sync_graph(load_sync(args.run))
     second = store_fp16(strip_metadata(export_graph(spec)))[0]
-    gain, bias, threshold = fitted(join(first, second, 1.0, 0.0), args.films)
+    rule = fitted(join(first, second, 1.0, 0.0), args.films)
     shutil.copytree(bundle.folder, args.out)
-    made = join(first, second, gain, bias)
+    made = join(first, second, rule["peak_gain"], rule["peak_bias"])
     (args.out / "sync.onnx").write_bytes(made.SerializeToString())
     manifest: dict[str, Any] = json.loads((args.out / MANIFEST).read_text(encoding="utf-8"))
     attributes = manifest["components"]["sync"]["attributes"]
-    attributes |= {"threshold": threshold, "peak_gain": gain, "peak_bias": bias}
+    for stale in ("threshold_spread", "threshold_least"):
+        attributes.pop(stale, None)
+    attributes |= rule
     attributes["context_frames"] = max(attributes["context_frames"], spec.attributes["context_frames"])
     write_manifest(args.out, manifest)
     open_bundle(args.out).verify()
-    print(f"{args.out}: threshold {threshold:.3f}, {len(made.SerializeToString()) / 1e6:.2f} MB")
+    print(f"{args.out}: {len(made.SerializeToString()) / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

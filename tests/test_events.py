@@ -454,6 +454,42 @@ def test_generate_takes_a_list_a_file_and_says_so(nano: Pipeline, tmp_path: Path
         api.generate(EXAMPLE, "knock", model=nano, end=3, events=own)
 
 
+def test_words_alone_sound_when_the_list_says(nano: Pipeline, tmp_path: Path) -> None:
+    """Two lists, one between the times of the other: each is loud at its own."""
+    early, late = (0.4, 0.9, 1.4), (0.65, 1.15, 1.65)
+    loud = {}
+    for name, times in (("early", early), ("late", late)):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("time_s\n" + "\n".join(map(str, times)))
+        for seed in (1, 2):
+            (take,) = api.sound("a knock on a wooden door", 2, model=nano, seed=seed, events=path)
+            wave = take.foley.audio.samples.reshape(-1)
+            assert take.foley.extra["events"] == str(path) and wave.size == 2 * RATE
+            for asked in early + late:
+                part = wave[round((asked - 0.03) * RATE) : round((asked + 0.07) * RATE)]
+                level = 10 * np.log10(np.square(part).mean() + 1e-12)
+                loud.setdefault((name, asked in times), []).append(level)
+    for name in ("early", "late"):
+        assert np.median(loud[name, True]) > np.median(loud[name, False]) + 10, loud
+    with pytest.raises(
+        UsageError, match=r"late\.csv: the event at 1\.65 s .* the sound, which lasts 1\.000 s"
+    ):
+        api.sound("knock", 1, model=nano, events=tmp_path / "late.csv")
+
+
+def test_an_unseen_list_is_drawn_as_it_is() -> None:
+    words = Conditioning(SECONDS, None, None, None, None, None, timbres=(3,))
+    told = EventList((Event(1.0, 0.5, 0.9), Event(2.5)))
+    given = events.with_unseen_events(words, told.of_sound(SECONDS))
+    assert (
+        given.sync_feat is not None and np.array_equal(given.sync_feat[0], drawn(told)) and given.sync_always
+    )
+    assert not events.with_unseen_events(replace(words, timbres=(3, 4)), told).sync_always
+    steady = EventList((), 0.0, 4.0, np.full(2 * FRAMES, 0.7, np.float32))
+    made = events.with_unseen_events(words, steady.of_sound(SECONDS)).sync_feat
+    assert made is not None and np.allclose(made[..., 3], 0.7) and not made[..., :3].any()
+
+
 def test_the_confidence_that_counts_adapts_to_the_clip() -> None:
     rule = {"threshold": 0.4, "threshold_least": 0.1, "threshold_spread": 2.0}
     quiet = np.full(500, 0.02)

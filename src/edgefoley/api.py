@@ -26,7 +26,7 @@ from edgefoley.bundle import bundle_folder, converted_bundles, known_bundles, op
 from edgefoley.encoders import piece_spans
 from edgefoley.errors import BundleError, UsageError
 from edgefoley.event_files import read_event_file
-from edgefoley.events import EventList, with_events
+from edgefoley.events import EventList, with_events, with_unseen_events
 from edgefoley.memory import Stopwatch
 from edgefoley.pipeline import Pipeline
 from edgefoley.settings import (
@@ -217,7 +217,7 @@ class _Run:
         so far."""
         options = self.options
         seed = secrets.randbelow(DRAWN_SEEDS) if options.seed is None else options.seed
-        events = None if clip is None else self.checked_events(clip)
+        events = self.checked_events(clip, length)
         if length is not None:
             self.pipeline.prepare(length, None, options.num_steps, options.guidance_scale)
         pieces = None if clip is None or clip.views else self.pieces(clip)
@@ -227,7 +227,7 @@ class _Run:
         clip = None if clip is None else replace(clip, views={})
         conditioning = replace(conditioning, stages=(*before.stages, *conditioning.stages))
         if events is not None:
-            conditioning = with_events(conditioning, events)
+            conditioning = (with_unseen_events if clip is None else with_events)(conditioning, events)
         results = []
         for number, target in enumerate(planned):
             foley = self.pipeline.render(
@@ -237,8 +237,11 @@ class _Run:
             conditioning = replace(conditioning, stages=())
         return results
 
-    def checked_events(self, clip: Clip) -> EventList | None:
-        """The list that was given, for this clip, if one was; checked with the offset before any work."""
+    def checked_events(self, clip: Clip | None, length: Fraction | None) -> EventList | None:
+        """The list that was given, for this clip or so many seconds without one, if one was; checked with the
+        offset before any work."""
+        if clip is None:
+            return None if self.edited is None or length is None else self.edited.of_sound(length)
         if abs(self.offset) >= 1000 * clip.duration:
             raise UsageError(
                 f"offset_ms {float(self.offset):g} moves all of the sound out of the clip, which lasts "
@@ -249,11 +252,8 @@ class _Run:
         here = self.edited.of_clip(clip)
         if self.edited.events and not here.events:
             name = self.edited.source or "the event list"
-            note = (
-                f"{name}: none of its {len(self.edited.events)} events lies "
-                f"in the clip, which begins at {float(clip.start):.3f} s; times count from the beginning of "
-                "the video"
-            )
+            note = f"{name}: none of its {len(self.edited.events)} events lies in the clip, which begins at "
+            note += f"{float(clip.start):.3f} s; times count from the beginning of the video"
             warnings.warn(note, media.MediaWarning, stacklevel=2)
         return here
 

@@ -38,6 +38,7 @@ _REFINED = 0.45
 # Numbers of a list are written with three decimals. What differs by no more than that was not edited.
 _ROUNDING = 6e-4
 _HALF_PLACE = 0.5 / EVENT_RATE
+_FRAME = 2 / EVENT_RATE
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,7 @@ class EventList:
         clip.
         """
         begin, length, name = float(clip.start), float(clip.duration), self.source or "the event list"
-        whole, frame = float(clip.info.duration), 2 / EVENT_RATE
-        for event in self.events:
-            # The last place of the grid may lie up to a frame beyond the last picture's end.
-            if event.time_s >= whole + frame:
-                raise UsageError(
-                    f"{name}: the event at {event.time_s:g} s lies beyond the end of {clip.info.path.name}, "
-                    f"which lasts {whole:.3f} s. Correct its time, or remove it."
-                )
+        self._check_end(float(clip.info.duration), clip.info.path.name)
         if self.duration_s is not None:
             last = self.start_s + self.duration_s
             if self.start_s > begin + _HALF_PLACE or last < begin + length - _HALF_PLACE:
@@ -119,8 +113,26 @@ class EventList:
                     f"{begin:.3f} s to {begin + length:.3f} s. Use the list of this video, and the same "
                     "--start and --end as for the list."
                 )
-        frames = grid_count(clip.duration, Fraction(EVENT_RATE, 2))
-        limit = frames * frame
+        return self._part(begin, clip.duration)
+
+    def of_sound(self, duration: Fraction) -> EventList:
+        """What the list says about ``duration`` seconds of sound without pictures. Raises UsageError when an
+        event lies beyond their end."""
+        self._check_end(float(duration), "the sound")
+        return self._part(0.0, duration)
+
+    def _check_end(self, whole: float, of: str) -> None:
+        for event in self.events:
+            # The last place of the grid may lie up to a frame beyond the last picture's end.
+            if event.time_s >= whole + _FRAME:
+                raise UsageError(
+                    f"{self.source or 'the event list'}: the event at {event.time_s:g} s lies beyond the end "
+                    f"of {of}, which lasts {whole:.3f} s. Correct its time, or remove it."
+                )
+
+    def _part(self, begin: float, duration: Fraction) -> EventList:
+        frames = grid_count(duration, Fraction(EVENT_RATE, 2))
+        limit = frames * _FRAME
         inside = [
             replace(event, time_s=max(0.0, event.time_s - begin))
             for event in self.events
@@ -130,7 +142,7 @@ class EventList:
         if activity is not None:
             at = (begin - self.start_s) * EVENT_RATE + np.arange(2 * frames)
             activity = np.interp(at, np.arange(len(activity)), activity).astype(np.float32)
-        return EventList(tuple(inside), 0.0, length, activity, source=self.source)
+        return EventList(tuple(inside), 0.0, float(duration), activity, source=self.source)
 
 
 def likely_confidence(probability: npt.ArrayLike, rule: Mapping[str, float]) -> float:
@@ -220,6 +232,16 @@ def with_events(conditioning: Conditioning, edited: EventList) -> Conditioning:
     same = np.abs(after - before).max(axis=1) <= _ROUNDING
     drawn = np.where(same[:, None], feat, after)
     return replace(conditioning, sync_feat=drawn[None], event_logits=None)
+
+
+def with_unseen_events(conditioning: Conditioning, edited: EventList) -> Conditioning:
+    """``conditioning`` without pictures, given the events of ``edited`` (see ``of_sound``); nothing else goes
+    on where the list tells no activity. As with a rhythm of the model's own (``encoders.with_timbres``), a
+    single sound has the curve in both passes of guidance."""
+    frames = grid_count(conditioning.duration, Fraction(EVENT_RATE, 2))
+    activity = np.zeros(2 * frames, np.float32) if edited.activity is None else edited.activity
+    curve = _drawn(edited.events, activity, frames)[None]
+    return replace(conditioning, sync_feat=curve, sync_always=len(conditioning.timbres) == 1)
 
 
 def _drawn(events: Sequence[Event], activity: FloatArray, frames: int) -> FloatArray:

@@ -37,6 +37,7 @@ class SoundValues(TypedDict, total=False):
     takes: int
     loudness: float
     overwrite: bool
+    events: EventList | str | PathLike[str] | None
 
 
 class SettingValues(SoundValues, total=False):
@@ -46,7 +47,6 @@ class SettingValues(SoundValues, total=False):
     end: Seconds | None
     original: Original
     max_height: int | None
-    events: EventList | str | PathLike[str] | None
     offset_ms: Seconds
 
 
@@ -57,13 +57,13 @@ class Settings:
     ``negative_prompt``: what to avoid (acts when guidance is above 1, which is what a model takes then).
     ``num_steps`` >= 1. ``guidance_scale`` 0 … 100; up to 1 costs one pass per step, above it two. ``seed``
     0 … 2^63 - 1, None: drawn; take k uses seed + k - 1. ``loudness``: LUFS, -70 … -5, of the new sound.
-    ``overwrite``: replace output files that exist.
+    ``overwrite``: replace output files that exist. ``events``: what sounds when, instead of what the model
+    sees or, without a video, of the rhythm that it chooses (an ``EventList``, or a JSON or CSV file of one).
 
     For videos only: ``start`` and ``end`` in seconds cut the clip; ``original`` says what becomes of the
     video's own sound ("keep": as a second track, "replace": dropped, "mix": added, "duck": lowered under the
     new sound and added); ``max_height``: scale higher frames down to so many pixels before the encoders' own
-    scaling; ``events``: what sounds when, instead of what the model sees (an ``EventList``, or a JSON or CSV
-    file of one); ``offset_ms``: all of the new sound so many milliseconds later (negative: earlier).
+    scaling; ``offset_ms``: all of the new sound so many milliseconds later (negative: earlier).
 
     Raises UsageError for a value out of its range.
     """

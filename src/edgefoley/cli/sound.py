@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ Examples:
   edgefoley sound "rain on a tin roof" --seconds 5
   edgefoley sound "敲门声" --seconds 3 --seed 7 -o knock.wav
   edgefoley sound -p "a dog barks" --seconds 4 --takes 5 -o dogs/
+  edgefoley sound "a knock on a wooden door" --seconds 3 --events knocks.csv
 """
 
 
@@ -37,6 +39,13 @@ Examples:
 )
 @click.option(
     "-o", "--output", metavar="PATH", help="A .wav file, or a folder. Default: here, named after the prompt."
+)
+@click.option(
+    "--events",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What sounds when, in place of a rhythm that the model chooses: a list as `edgefoley events` writes "
+    "it (JSON; or CSV: the word time_s, then a time in each line). All takes share it.",
 )
 @generation_options
 def command(

@@ -462,7 +462,9 @@ def test_words_alone_sound_when_the_list_says(nano: Pipeline, tmp_path: Path) ->
         path = tmp_path / f"{name}.csv"
         path.write_text("time_s\n" + "\n".join(map(str, times)))
         for seed in (1, 2):
-            (take,) = api.sound("a knock on a wooden door", 2, model=nano, seed=seed, events=path)
+            (take,) = api.sound(
+                "a knock on a wooden door", 2, model=nano, seed=seed, events=path, loudness=-36.0
+            )
             wave = take.foley.audio.samples.reshape(-1)
             assert take.foley.extra["events"] == str(path) and wave.size == 2 * RATE
             for asked in early + late:

@@ -474,7 +474,7 @@ def test_words_alone_sound_when_the_list_says(nano: Pipeline, tmp_path: Path) ->
     for name in ("early", "late"):
         assert np.median(loud[name, True]) > np.median(loud[name, False]) + 10, loud
     with pytest.raises(
-        UsageError, match=r"late\.csv: the event at 1\.65 s .* the sound, which lasts 1\.000 s"
+        UsageError, match=r"late\.csv: the event at 1\.15 s .* the sound, which lasts 1\.000 s"
     ):
         api.sound("knock", 1, model=nano, events=tmp_path / "late.csv")
 

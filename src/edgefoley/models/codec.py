@@ -12,14 +12,15 @@ spectrogram: without them its frames do not fit together. Training is therefore 
 cannot invent a buzz; learned phases did twice (docs/LOG.md).
 
 Frame j covers samples [320 j - 480, 320 j + 800): n latents are exactly 960 n samples and no frame is lost at
-an edge. The noise repeats every ``noise_latents`` latents; a chunk that starts at a multiple of that hears
-the same noise as the whole.
+an edge. A second of noise serves for any length without being heard as a loop (``CodecDecoder.noise``); a
+chunk that starts at a multiple of ``noise_latents`` latents hears the same noise as the whole.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from edgefoley.models.phase import Bases, bin_order, dft_bases, frames_of, griff
 
 FLOOR = 1e-8  # power spectral density that counts as silence: white noise of -80 dB re full scale
 ATTACK = AttackConfig(floor=FLOOR)
+DIGITS = 997.3  # what is behind the point of a latent times this is as good as drawn
 NOISE_ROUNDS = 3  # leave a quarter of what latents could say of the noise; more change little
 
 
@@ -39,8 +41,9 @@ NOISE_ROUNDS = 3  # leave a quarter of what latents could say of the noise; more
 class CodecConfig:
     """Sizes. ``hop`` samples per latent; ``frame_hop`` and ``window`` of the STFT in samples; ``bands`` of
     the analysis; ``coarse_*`` blocks work at the latent rate, ``fine_*`` at ``hop / frame_hop`` times it;
-    ``rounds`` and ``momentum`` of the phase's algorithm; ``noise_latents`` period of the noise; ``unsaid``:
-    how much of what latents say of a noise is taken out of the decoder's (``unsaid_noise``), 0 to 1."""
+    ``rounds`` and ``momentum`` of the phase's algorithm; ``noise_latents`` period of the noise, which begins
+    elsewhere in each of ``noise_bands`` bands every time; ``unsaid``: how much of what latents say of a noise
+    is taken out of the decoder's (``unsaid_noise``), 0 to 1."""
 
     hop: int = 960
     frame_hop: int = 320
@@ -56,6 +59,7 @@ class CodecConfig:
     rounds: int = 3
     momentum: float = 1.2
     noise_latents: int = 50
+    noise_bands: int = 4
     unsaid: float = 0.0
 
     @property
@@ -247,12 +251,36 @@ class CodecDecoder(nn.Module):
         level = features[..., :-3].reshape(batch, count * c.fold, c.bands) @ self.interpolation
         return level + change, features[..., -3:]
 
+    def noise(self, latents: Tensor, offset: int) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part (B, 3 n, bins) of noise for ``latents`` (B, D, n).
+
+        One period, again and again, would be heard as a loop. So every period begins at another frame of it,
+        and in every band at one of its own: which one, the last digits of the period's first latent say. A
+        chunk that begins with a period therefore hears what the whole hears.
+        """
+        c, table = self.config, (self.noise_real, self.noise_imag)
+        digits = latents[:, : c.noise_bands, :: c.noise_latents].float().abs() * DIGITS
+        begins = ((digits - digits.floor()) * c.noise_frames).long()  # (B, bands, periods)
+        frame = torch.arange(c.fold * latents.shape[2], device=latents.device)
+        at = frame + offset + begins.index_select(2, frame // c.noise_frames)
+        at = (at % c.noise_frames).transpose(0, 1).flatten(1)  # (bands, B frames)
+        parts = [
+            (at[band], first, last)
+            for half in ((0, c.window // 4 + 1), (c.window // 4 + 1, c.bins))  # even bins, odd ones
+            for band, (first, last) in enumerate(pairwise(np.linspace(*half, c.noise_bands + 1).astype(int)))
+        ]
+        real, imag = (
+            torch.cat([t[:, first:last].index_select(0, rows) for rows, first, last in parts], dim=1)
+            for t in table
+        )
+        return real.unflatten(0, (len(latents), -1)), imag.unflatten(0, (len(latents), -1))
+
     def excitation(
-        self, level: Tensor, found: Tensor, noise_offset: int, bases: Bases
+        self, level: Tensor, found: Tensor, noise: tuple[Tensor, Tensor], bases: Bases
     ) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part (B, 3 n, bins) of noise, and instead of it an impulse as loud at each dry
-        attack: one after which ``level`` falls by 10 to 20 dB within two latents. What sounds on needs no
-        click."""
+        """Real and imaginary part (B, 3 n, bins) of ``noise``, and instead of it an impulse as loud at each
+        dry attack: one after which ``level`` falls by 10 to 20 dB within two latents. What sounds on needs
+        no click."""
         c = self.config
         mean = level.unflatten(1, (-1, c.fold)).mean((2, 3))
         after = torch.cat([mean[:, 1:], mean[:, -1:]], dim=1)
@@ -261,12 +289,8 @@ class CodecDecoder(nn.Module):
         click = impulses(found, c.hop, ATTACK).unflatten(1, (-1, c.hop)) * dry[..., None]
         loud = 3 / 8 * c.window  # Hann squared sums to that: the power of the noise in every bin
         real, imag = transform(frames_of(math.sqrt(loud) * click.flatten(1), bases.hann), bases)
-        frame = (torch.arange(real.shape[1], device=found.device) + noise_offset) % len(self.noise_real)
         left = (1 - (real.square() + imag.square()) / loud).clamp(min=1e-4).sqrt()
-        return (
-            left * self.noise_real.index_select(0, frame) + real,
-            left * self.noise_imag.index_select(0, frame) + imag,
-        )
+        return left * noise[0] + real, left * noise[1] + imag
 
     def forward(self, latents: Tensor, noise_offset: int = 0, bases: Bases | None = None) -> Tensor:
         """``noise_offset`` (frames) shifts the noise; ``bases`` are the window's, if they are at hand."""
@@ -274,7 +298,7 @@ class CodecDecoder(nn.Module):
         bases = bases or Bases(*(b.to(latents.device) for b in dft_bases(c.window)))
         level, found = self.levels(latents)
         gain = (level.clamp(max=7.0).exp() - 1.5 * FLOOR).clamp(min=1e-14).sqrt()
-        real, imag = self.excitation(level, found, noise_offset, bases)
+        real, imag = self.excitation(level, found, self.noise(latents, noise_offset), bases)
         open_ = gate(found, c.hop, ATTACK)
         # The noise keeps fluctuations that the latents do not tell: evened out it is heard as a drone.
         start = gain * real, gain * imag

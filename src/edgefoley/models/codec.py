@@ -13,14 +13,13 @@ cannot invent a buzz; learned phases did twice (docs/LOG.md).
 
 Frame j covers samples [320 j - 480, 320 j + 800): n latents are exactly 960 n samples and no frame is lost at
 an edge. A second of noise serves for any length without being heard as a loop (``CodecDecoder.noise``); a
-chunk that starts at a multiple of ``noise_latents`` latents hears the same noise as the whole.
+chunk that is told its ``noise_offset`` hears the same noise as the whole.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -33,7 +32,6 @@ from edgefoley.models.phase import Bases, bin_order, dft_bases, frames_of, griff
 
 FLOOR = 1e-8  # power spectral density that counts as silence: white noise of -80 dB re full scale
 ATTACK = AttackConfig(floor=FLOOR)
-DIGITS = 997.3  # what is behind the point of a latent times this is as good as drawn
 NOISE_ROUNDS = 3  # leave a quarter of what latents could say of the noise; more change little
 
 
@@ -42,8 +40,8 @@ class CodecConfig:
     """Sizes. ``hop`` samples per latent; ``frame_hop`` and ``window`` of the STFT in samples; ``bands`` of
     the analysis; ``coarse_*`` blocks work at the latent rate, ``fine_*`` at ``hop / frame_hop`` times it;
     ``rounds`` and ``momentum`` of the phase's algorithm; ``noise_latents`` period of the noise, which begins
-    elsewhere in each of ``noise_bands`` bands every time; ``unsaid``: how much of what latents say of a noise
-    is taken out of the decoder's (``unsaid_noise``), 0 to 1."""
+    elsewhere in each of ``noise_bands`` bands, ``noise_turns`` times; ``unsaid``: how much of what latents
+    say of a noise is taken out of the decoder's (``unsaid_noise``), 0 to 1."""
 
     hop: int = 960
     frame_hop: int = 320
@@ -60,6 +58,7 @@ class CodecConfig:
     momentum: float = 1.2
     noise_latents: int = 50
     noise_bands: int = 4
+    noise_turns: int = 16
     unsaid: float = 0.0
 
     @property
@@ -210,6 +209,8 @@ class CodecDecoder(nn.Module):
     centre: Tensor
     synthesis: Tensor
     interpolation: Tensor
+    noise_band: Tensor
+    noise_rows: Tensor
     noise_real: Tensor
     noise_imag: Tensor
 
@@ -229,6 +230,9 @@ class CodecDecoder(nn.Module):
         self.register_buffer("synthesis", torch.zeros(c.latent_dim, c.features))
         across = mel_interpolation(c.bands, c.bins)[:, order]
         self.register_buffer("interpolation", across, persistent=False)
+        band = torch.tensor(order) * c.noise_bands // c.bins
+        self.register_buffer("noise_band", band, persistent=False)
+        self.register_buffer("noise_rows", noise_rows(c), persistent=False)
         self.register_buffer("noise_real", torch.zeros(c.noise_frames, c.bins), persistent=False)
         self.register_buffer("noise_imag", torch.zeros(c.noise_frames, c.bins), persistent=False)
         self.draw_noise()
@@ -251,29 +255,16 @@ class CodecDecoder(nn.Module):
         level = features[..., :-3].reshape(batch, count * c.fold, c.bands) @ self.interpolation
         return level + change, features[..., -3:]
 
-    def noise(self, latents: Tensor, offset: int) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part (B, 3 n, bins) of noise for ``latents`` (B, D, n).
+    def noise(self, count: int, offset: int) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part (``count``, bins) of noise, from frame ``offset`` of it on.
 
-        One period, again and again, would be heard as a loop. So every period begins at another frame of it,
-        and in every band at one of its own: which one, the last digits of the period's first latent say. A
-        chunk that begins with a period therefore hears what the whole hears.
+        One period, again and again, would be heard as a loop. So each of ``noise_turns`` periods begins at
+        another frame of it, and in every band at one of its own.
         """
-        c, table = self.config, (self.noise_real, self.noise_imag)
-        digits = latents[:, : c.noise_bands, :: c.noise_latents].float().abs() * DIGITS
-        begins = ((digits - digits.floor()) * c.noise_frames).long()  # (B, bands, periods)
-        frame = torch.arange(c.fold * latents.shape[2], device=latents.device)
-        at = frame + offset + begins.index_select(2, frame // c.noise_frames)
-        at = (at % c.noise_frames).transpose(0, 1).flatten(1)  # (bands, B frames)
-        parts = [
-            (at[band], first, last)
-            for half in ((0, c.window // 4 + 1), (c.window // 4 + 1, c.bins))  # even bins, odd ones
-            for band, (first, last) in enumerate(pairwise(np.linspace(*half, c.noise_bands + 1).astype(int)))
-        ]
-        real, imag = (
-            torch.cat([t[:, first:last].index_select(0, rows) for rows, first, last in parts], dim=1)
-            for t in table
-        )
-        return real.unflatten(0, (len(latents), -1)), imag.unflatten(0, (len(latents), -1))
+        frame = torch.arange(count, device=self.noise_rows.device) + offset
+        rows = self.noise_rows.index_select(0, frame % len(self.noise_rows))
+        rows = rows.index_select(1, self.noise_band)
+        return self.noise_real.gather(0, rows), self.noise_imag.gather(0, rows)
 
     def excitation(
         self, level: Tensor, found: Tensor, noise: tuple[Tensor, Tensor], bases: Bases
@@ -298,12 +289,21 @@ class CodecDecoder(nn.Module):
         bases = bases or Bases(*(b.to(latents.device) for b in dft_bases(c.window)))
         level, found = self.levels(latents)
         gain = (level.clamp(max=7.0).exp() - 1.5 * FLOOR).clamp(min=1e-14).sqrt()
-        real, imag = self.excitation(level, found, self.noise(latents, noise_offset), bases)
+        real, imag = self.excitation(level, found, self.noise(level.shape[1], noise_offset), bases)
         open_ = gate(found, c.hop, ATTACK)
         # The noise keeps fluctuations that the latents do not tell: evened out it is heard as a drone.
         start = gain * real, gain * imag
         magnitude = gain * (real.square() + imag.square()).clamp(min=1e-12).sqrt()
         return griffin_lim(magnitude, start, open_, c.rounds, c.momentum, bases)[:, None]
+
+
+def noise_rows(config: CodecConfig) -> Tensor:
+    """(noise_turns noise_frames, noise_bands): which frame of the noise is heard when in each band; the same
+    on every machine."""
+    c = config
+    bits = np.random.Generator(np.random.PCG64(1)).integers(0, 2**32, (c.noise_turns, 1, c.noise_bands))
+    rows = (np.arange(c.noise_frames)[:, None] + bits % c.noise_frames) % c.noise_frames
+    return torch.tensor(rows.reshape(-1, c.noise_bands), dtype=torch.int64)
 
 
 def white_noise(config: CodecConfig) -> NDArray[np.float64]:

@@ -17,15 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefoley import media
-from edgefoley.events import likely_confidence
+from edgefoley.events import LIKELY, LIKELY_RULE, likely_confidence
 from edgefoley.metrics.onsets import Times, pick_peaks
 from edgefoley.timeline import EVENT_RATE
 from edgefoley.types import FrameView, View
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "bouncing_ball.mp4"
-RULE = ("threshold", "threshold_spread", "threshold_least")  # attributes of the component
-THRESHOLD = 0.5  # probability, of a bundle that does not say its own
-MIN_GAP_S = 0.08  # of the same; the exported graph keeps its peaks this far apart
+MIN_GAP_S = 0.08  # of a bundle that does not say its own; the exported graph keeps its peaks this far apart
 COUNTED_FRAMES = 100
 # Operators with weights or products that the counter does not know: better to stop than to count too little.
 UNKNOWN = {"ConvTranspose", "QLinearConv", "QLinearMatMul", "LSTM", "GRU", "RNN", "Attention", "Einsum"}
@@ -98,9 +96,8 @@ def open_bundle_model(model: str, threads: int | None) -> SyncModel:
         name=f"{bundle.name} {bundle.version}",
         view=view,
         predict=lambda frames, ages: run(frames, ages)["event_logits"][0],
-        rule={key: float(attributes[key]) for key in RULE if key in attributes}
-        if named
-        else {"threshold": THRESHOLD},
+        rule={"threshold": LIKELY}
+        | {key: float(attributes[key]) for key in LIKELY_RULE if key in attributes},
         rule_from="the bundle's attributes" if named else "default of the calibrated probability",
         min_gap_s=float(attributes.get("min_gap_s", MIN_GAP_S)),
         gain=gain,

@@ -85,6 +85,13 @@ def special(here: np.ndarray, near: np.ndarray) -> np.ndarray:
     return here.mean(axis=0) > near.mean(axis=0) + 3 * near.std(axis=0) / np.sqrt(len(here))
 
 
+def test_rain_does_not_pause_because_nothing_moves(rain: FloatArray) -> None:
+    """Levels of 200 ms. It had gaps of three seconds, 15 dB deep and more."""
+    pieces = rain[: rain.size // BESIDE * BESIDE].reshape(-1, BESIDE)
+    levels = 10 * np.log10(np.square(pieces).mean(axis=1) + 1e-9)
+    assert np.median(levels) - levels.min() < 8
+
+
 def test_a_seam_that_is_heard_would_be_found(nano: Pipeline, rain: FloatArray) -> None:
     """The same sound, every other window 12 dB louder."""
     wave, seams = rain.copy(), seams_of(nano, ())

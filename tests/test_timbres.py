@@ -111,6 +111,27 @@ def test_a_rhythm_has_the_events_of_what_sounds_once(tmp_path: Path) -> None:
     assert not made.rhythm(2, duration, frames, 0).any()  # silence
 
 
+def test_a_continuous_sound_lasts_where_the_picture_shows_no_motion_of_its_own() -> None:
+    """Sounds are a dog (0), rain (1), silence (2) and a gong (3)."""
+    made, frames = table(), 250
+    curve = np.random.default_rng(3).uniform(0, 0.2, (1, frames, CHANNELS)).astype(np.float32)
+    kept = curve.copy()
+    for sounds in ((), (0,), (2,), (3, 0)):
+        assert made.lasting(curve, sounds) is curve
+    alone, beside = made.lasting(curve, (1,)), made.lasting(curve, (0, 1))
+    assert np.array_equal(curve, kept)  # not written to
+    for lasting, activity in ((alone, 0.7), (beside, 0.3), (made.lasting(curve, (1, 0)), 0.3)):
+        assert np.array_equal(lasting[..., :3], curve[..., :3])
+        assert (lasting[..., 3] == np.float32(activity)).all()
+    curve[0, 100, 3] = 0.6  # the picture shows it come and go
+    lasting = made.lasting(curve, (1,))[0, :, 3]
+    assert np.array_equal(lasting[75:126], curve[0, 75:126, 3])
+    assert (lasting[:51] == np.float32(0.7)).all() and (lasting[150:] == np.float32(0.7)).all()
+    assert lasting[112 + 25] == pytest.approx(0.7 * 12 / 25, abs=1e-6)  # half of the way
+    curve[0, 100, 3] = 0.9
+    assert made.lasting(curve, (0, 1))[0, 100, 3] == np.float32(0.9)
+
+
 def test_the_file_keeps_examples_in_8_bits_and_keys_in_16(tmp_path: Path) -> None:
     made, path = table(), tmp_path / "timbres.npz"
     made.rows[0] = 0
@@ -221,7 +242,7 @@ def test_words_alone_get_a_rhythm_and_pictures_keep_their_own(tmp_path: Path) ->
     assert not with_timbres(curved, replace(alone, timbres=(0, 0)), 0).sync_always  # beside another sound
     quiet = with_timbres(curved, replace(alone, timbres=(1,)), 0)  # guided towards nothing
     assert quiet.sync_feat is not None and not quiet.sync_feat.any() and not quiet.sync_always
-    assert with_timbres(curved, seen, 0).sync_feat is seen.sync_feat
+    assert with_timbres(curved, seen, 0).sync_feat is seen.sync_feat  # a greeting is not continuous
     assert with_timbres(curved, replace(alone, timbres=()), 0).sync_feat is None
 
 

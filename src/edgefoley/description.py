@@ -119,7 +119,7 @@ def describe(
 
 def summarise(found: EventList) -> EventSummary:
     """The numbers of a list with its curves, as ``Pipeline.events`` returns it."""
-    likely = [event.strength for event in found.events if event.confidence >= found.likely]
+    likely = [event.strength for event in found.likely_events]
     seconds, curve = found.duration_s or 0.0, found.activity
     return EventSummary(
         len(found.events),

@@ -70,9 +70,9 @@ def named_sounds(
 
 
 def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Conditioning:
-    """The conditioning with an example, the seed's choice, of each sound that its texts name; without
-    pictures also with a rhythm for the first one, where the model reads event curves: it has learnt that what
-    else is named is heard in the background."""
+    """The conditioning with an example, the seed's choice, of each sound that its texts name; where the model
+    reads event curves also with steady activity for continuous sounds, and without pictures with a rhythm for
+    the first sound: it has learnt that what else is named is heard in the background."""
     table, c = _timbres(bundle), conditioning
     if table is None or c.text_feat is None or c.negative_text_feat is None:
         return c
@@ -80,12 +80,16 @@ def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Condi
     text, negative = (table.beside(feat, sounds, seed) for feat, sounds in texts)
     c = replace(c, text_feat=text, negative_text_feat=negative)
     width = bundle.components["conditioner"].width("sync_feat")
-    if c.sync_feat is not None or not c.timbres or width != CHANNELS:
+    if not c.timbres or width != CHANNELS:
         return c
+    if c.sync_feat is not None:
+        return replace(c, sync_feat=table.lasting(c.sync_feat, c.timbres))
     frames = grid_count(c.duration, bundle.timeline.sync_rate)
     # Guided, a curve drives what lies between events into silence: good where it shows when, unnatural where
     # nobody sees. It is needed for silence, and beside another sound, in which events would drown.
     curve, sounds = table.rhythm(c.timbres[0], c.duration, frames, seed), len(c.timbres)
+    if table.kinds[c.timbres[0]]:
+        curve = table.lasting(curve, c.timbres)
     return replace(c, sync_feat=curve, sync_always=sounds == 1 and bool(table.kinds[c.timbres[0]]))
 
 

@@ -31,7 +31,8 @@ LOWEST = 0.03  # confidence of the faintest events; what is fainter is none
 # Where a list does not say. Half of the events of training are weaker than 0.62.
 STRENGTH, CONFIDENCE = 0.6, 1.0
 LIKELY = 0.5  # where a bundle does not say from which confidence an event counts
-_SURE = 30.0  # log odds; beyond them a probability says no more
+LIKELY_RULE = ("threshold", "threshold_spread", "threshold_least")  # see likely_confidence
+_SURE = 1 / (1 + math.exp(30))  # a probability nearer to 0 or 1 says no more
 # Places of the grid that an event's time may differ from its own. Less than a half, so that a time written
 # with three decimals is still nearest to the same place.
 _REFINED = 0.45
@@ -90,6 +91,11 @@ class EventList:
     def above(self, confidence: float) -> EventList:
         """The same list without the events of less ``confidence``."""
         return replace(self, events=tuple(e for e in self.events if e.confidence >= confidence))
+
+    @property
+    def likely_events(self) -> tuple[Event, ...]:
+        """Those that count where a yes or no is wanted."""
+        return self.above(self.likely).events
 
     def later(self, seconds: float) -> EventList:
         """The same list with every time, and its own beginning, ``seconds`` later."""
@@ -154,10 +160,10 @@ def likely_confidence(probability: npt.ArrayLike, rule: Mapping[str, float]) -> 
     ``threshold_least`` and ``threshold``. ``probability`` (n,): the event curve, 50 Hz.
     """
     most = float(rule.get("threshold", LIKELY))
-    p = np.asarray(probability, np.float64)
+    p = np.clip(np.asarray(probability, np.float64), _SURE, 1 - _SURE)
     if "threshold_spread" not in rule or not p.size:
         return most
-    odds = np.clip(np.log(np.maximum(p, 1e-300)) - np.log1p(-np.minimum(p, 1 - 1e-16)), -_SURE, _SURE)
+    odds = np.log(p / (1 - p))
     level = 1 / (1 + math.exp(-float(odds.mean() + rule["threshold_spread"] * odds.std())))
     return float(np.clip(level, rule["threshold_least"], most))
 

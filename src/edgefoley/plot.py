@@ -13,7 +13,7 @@ import numpy as np
 
 from edgefoley import media
 from edgefoley.canvas import Canvas, Colour, mixed, text_width, ticks
-from edgefoley.events import Event, EventList
+from edgefoley.events import EventList
 from edgefoley.timeline import EVENT_RATE
 from edgefoley.types import Audio, ByteArray, FloatArray, View
 
@@ -58,10 +58,9 @@ def plot_events(video: str | Path, found: EventList) -> bytes:
     axis.draw(tops[1], bottom)
     for k, picture in enumerate(pictures):
         canvas.picture(_LEFT + round(k * width / len(pictures)), tops[0], picture[:, :-2])  # a gap of 2
-    for event in found.events:
-        if event.confidence >= found.likely:
-            x = axis.x(event.time_s)
-            canvas.line([(x, tops[1] - 6), (x, bottom)], 1.0, mixed(_RED, 0.35))
+    for event in found.likely_events:
+        x = axis.x(event.time_s)
+        canvas.line([(x, tops[1] - 6), (x, bottom)], 1.0, mixed(_RED, 0.35))
     _title(canvas, found, sound)
     _probability_row(axis, tops[1], found.probability)
     _strength_row(axis, tops[2], found)
@@ -112,8 +111,8 @@ class _Axis:
 
 
 def _title(canvas: Canvas, found: EventList, sound: Audio | None) -> None:
-    likely = sum(event.confidence >= found.likely for event in found.events)
-    words = f"{len(found.events)} events in {found.duration_s:.2f} s, {likely} of them likely"
+    count, likely = len(found.events), len(found.likely_events)
+    words = f"{count} events in {found.duration_s:.2f} s, {likely} of them likely"
     canvas.text(_LEFT, 29, words, 13, _INK)
     if sound is None:
         canvas.text(_LEFT + text_width(words, 13) + 26, 29, "(the video has no sound)", 11, _QUIET)
@@ -139,7 +138,7 @@ def _strength_row(axis: _Axis, top: int, found: EventList) -> None:
         colour = mixed(_RED, 0.25 + 0.75 * event.confidence)
         axis.canvas.line([(x, top + _ROW), (x, y)], 2.4, colour)
         axis.canvas.dot(x, y, 4.2, colour)
-    for event in _labelled(found):
+    for event in found.likely_events:
         text = f"{event.time_s:.2f}"
         x, y = axis.x(event.time_s), top + _ROW * (1 - event.strength)
         if x - text_width(text, 8) / 2 > free:
@@ -147,10 +146,6 @@ def _strength_row(axis: _Axis, top: int, found: EventList) -> None:
             free = x + text_width(text, 8) / 2 + 4
     axis.row(top, _ROW, "strength")
     axis.canvas.text(_LEFT - 34, top + _ROW / 2 + 20, "(activity)", 8, _QUIET, "right")
-
-
-def _labelled(found: EventList) -> list[Event]:
-    return [event for event in found.events if event.confidence >= found.likely]
 
 
 def _sound_row(axis: _Axis, top: int, sound: Audio) -> None:

@@ -38,13 +38,17 @@ import numpy.typing as npt
 from edgefoley.errors import BundleIntegrityError
 from edgefoley.events import draw_curve
 from edgefoley.rhythms import natural_times
+from edgefoley.timeline import EVENT_RATE
 from edgefoley.types import FloatArray
 
 SCHEMA: Final = 1
 CONTINUOUS: Final = "texture"
 STEADY: Final = 0.7  # activity of a continuous sound
+BESIDE_EVENTS: Final = 0.3  # of one beside a sound of events, which would drown in it
+MOVING: Final = 0.5  # from this activity on, the picture shows a continuous sound come and go
 CERTAIN: Final = 0.95  # height of an event's peak
 MOST: Final = 2  # sounds of one prompt: as many as in training
+_SECOND: Final = EVENT_RATE / 2  # frames
 _DRAW: Final = 77  # begins the seed of the choice of examples, so that it is not the noise's
 _EXAMPLES: Final = ("rows", "pooled")
 # Where one sound of a prompt ends and the next begins.
@@ -116,6 +120,23 @@ class TimbreTable:
             times, strengths = natural_times(self.names[sound], kind, float(duration), rng)
         activity = np.full(2 * frames, STEADY if kind == CONTINUOUS else 0.0, np.float32)
         return draw_curve(times, np.full(len(times), CERTAIN), strengths, activity, frames)[None]
+
+    def lasting(self, curve: FloatArray, sounds: Sequence[int]) -> FloatArray:
+        """The event curve (1, S, 4) with activity for the continuous ones among the ``sounds`` of a prompt,
+        wherever the picture shows no motion of theirs: rain does not pause because nothing moves. Within a
+        second of visible motion (``MOVING``) the curve stays as it is, then the activity comes within a
+        second."""
+        steady = [self.kinds[sound] == CONTINUOUS for sound in sounds]
+        if not any(steady):
+            return curve
+        frames, moving = np.arange(curve.shape[1], dtype=np.float32), curve[0, :, 3] >= MOVING
+        before = np.maximum.accumulate(np.where(moving, frames, -np.inf))
+        after = np.minimum.accumulate(np.where(moving, frames, np.inf)[::-1])[::-1]
+        share = np.clip(np.minimum(frames - before, after - frames) / _SECOND - 1, 0, 1)
+        least = share * (STEADY if all(steady) else BESIDE_EVENTS)
+        lasting = curve.copy()
+        lasting[0, :, 3] = np.maximum(curve[0, :, 3], least.astype(np.float32))
+        return lasting
 
 
 def write_timbre_table(table: TimbreTable, path: Path) -> None:

@@ -160,8 +160,7 @@ def table(found: EventList) -> str:
 
 def summary(found: EventList) -> str:
     """One line: how many events, how many of them likely, and where."""
-    likely = sum(event.confidence >= found.likely for event in found.events)
-    count = len(found.events)
+    count, likely = len(found.events), len(found.likely_events)
     seconds = found.duration_s or 0.0
     return (
         f"{count} event{'' if count == 1 else 's'} between {found.start_s:.2f} s and "

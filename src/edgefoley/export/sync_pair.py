@@ -16,6 +16,7 @@ import argparse
 import itertools
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from edgefoley.bundle import MANIFEST, open_bundle, write_manifest
-from edgefoley.events import likely_confidence
+from edgefoley.events import LIKELY_RULE, likely_confidence
 from edgefoley.export.compact import store_fp16, strip_metadata
 from edgefoley.export.components import sync_graph
 from edgefoley.export.graph import ExportError, export_graph
@@ -143,20 +144,25 @@ def best_rule(odds: list[NDArray[np.float32]], pool: Pool) -> dict[str, float]:
     curves = [1 / (1 + np.exp(-curve.astype(np.float64))) for curve in odds]
     calm = [i for i, film in enumerate(pool.films) if not len(film["times"])]
     best: tuple[float, float, dict[str, float]] = (-1.0, 0.0, {})
-    for most, spread in itertools.product(np.arange(0.1, 0.8, 0.025), (0.0, *np.arange(1.0, 2.6, 0.25))):
-        rules = [{"threshold": float(most)}]
-        if spread:
-            steps = [least for least in LEAST if least < most]
-            rules = [rules[0] | {"threshold_spread": float(spread), "threshold_least": x} for x in steps]
-        for rule in rules:
-            found = [pick_peaks(curve, likely_confidence(curve, rule), MIN_GAP_S) for curve in curves]
-            false = float(np.mean([len(found[i]) for i in calm])) / pool.seconds if calm else 0.0
-            f1 = f1_by_action(found, pool, 0.05)["mean"]
-            if false <= MOST_FALSE and f1 > best[0]:
-                best = (f1, false, rule)
+    for rule in _rules():
+        found = [pick_peaks(curve, likely_confidence(curve, rule), MIN_GAP_S) for curve in curves]
+        false = float(np.mean([len(found[i]) for i in calm])) / pool.seconds if calm else 0.0
+        f1 = f1_by_action(found, pool, 0.05)["mean"]
+        if false <= MOST_FALSE and f1 > best[0]:
+            best = (f1, false, rule)
     print(f"{len(pool)} films: F1 (50 ms) {best[0]:.3f} with {best[2]}, where nothing is to be heard "
           f"{best[1]:.2f} events/s")  # fmt: skip
     return best[2]
+
+
+def _rules() -> Iterator[dict[str, float]]:
+    """Fixed thresholds, and after each the adaptive ones that go no higher."""
+    for most in np.arange(0.1, 0.8, 0.025):
+        fixed = {"threshold": float(most)}
+        yield fixed
+        for spread, least in itertools.product(np.arange(1.0, 2.6, 0.25), LEAST):
+            if least < most:
+                yield fixed | {"threshold_spread": float(spread), "threshold_least": least}
 
 
 def main() -> None:
@@ -179,7 +185,7 @@ def main() -> None:
     (args.out / "sync.onnx").write_bytes(made.SerializeToString())
     manifest: dict[str, Any] = json.loads((args.out / MANIFEST).read_text(encoding="utf-8"))
     attributes = manifest["components"]["sync"]["attributes"]
-    for stale in ("threshold_spread", "threshold_least"):
+    for stale in LIKELY_RULE:
         attributes.pop(stale, None)
     attributes |= rule
     attributes["context_frames"] = max(attributes["context_frames"], spec.attributes["context_frames"])

@@ -267,11 +267,11 @@ class CodecDecoder(nn.Module):
         return self.noise_real.gather(0, rows), self.noise_imag.gather(0, rows)
 
     def excitation(
-        self, level: Tensor, found: Tensor, noise: tuple[Tensor, Tensor], bases: Bases
+        self, level: Tensor, found: Tensor, noise_offset: int, bases: Bases
     ) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part (B, 3 n, bins) of ``noise``, and instead of it an impulse as loud at each
-        dry attack: one after which ``level`` falls by 10 to 20 dB within two latents. What sounds on needs
-        no click."""
+        """Real and imaginary part (B, 3 n, bins) of noise, and instead of it an impulse as loud at each dry
+        attack: one after which ``level`` falls by 10 to 20 dB within two latents. What sounds on needs no
+        click."""
         c = self.config
         mean = level.unflatten(1, (-1, c.fold)).mean((2, 3))
         after = torch.cat([mean[:, 1:], mean[:, -1:]], dim=1)
@@ -281,7 +281,8 @@ class CodecDecoder(nn.Module):
         loud = 3 / 8 * c.window  # Hann squared sums to that: the power of the noise in every bin
         real, imag = transform(frames_of(math.sqrt(loud) * click.flatten(1), bases.hann), bases)
         left = (1 - (real.square() + imag.square()) / loud).clamp(min=1e-4).sqrt()
-        return left * noise[0] + real, left * noise[1] + imag
+        noise_real, noise_imag = self.noise(real.shape[1], noise_offset)
+        return left * noise_real + real, left * noise_imag + imag
 
     def forward(self, latents: Tensor, noise_offset: int = 0, bases: Bases | None = None) -> Tensor:
         """``noise_offset`` (frames) shifts the noise; ``bases`` are the window's, if they are at hand."""
@@ -289,7 +290,7 @@ class CodecDecoder(nn.Module):
         bases = bases or Bases(*(b.to(latents.device) for b in dft_bases(c.window)))
         level, found = self.levels(latents)
         gain = (level.clamp(max=7.0).exp() - 1.5 * FLOOR).clamp(min=1e-14).sqrt()
-        real, imag = self.excitation(level, found, self.noise(level.shape[1], noise_offset), bases)
+        real, imag = self.excitation(level, found, noise_offset, bases)
         open_ = gate(found, c.hop, ATTACK)
         # The noise keeps fluctuations that the latents do not tell: evened out it is heard as a drone.
         start = gain * real, gain * imag

@@ -13,10 +13,10 @@ import pytest
 from edgefoley.bundle import MANIFEST, Bundle, Component, open_bundle, write_manifest
 from edgefoley.encoders import named_sounds, with_timbres
 from edgefoley.errors import BundleIntegrityError
-from edgefoley.events import CHANNELS
+from edgefoley.events import CHANNELS, EventList, with_events, with_unseen_events
 from edgefoley.pipeline import Pipeline
 from edgefoley.timbres import TimbreTable, read_timbre_table, write_timbre_table
-from edgefoley.types import FloatArray, TensorSpec
+from edgefoley.types import Conditioning, FloatArray, TensorSpec
 from tests.fake_bundle import SIZES, make_clip, make_fake_bundle
 
 WIDTH = 4
@@ -244,6 +244,37 @@ def test_words_alone_get_a_rhythm_and_pictures_keep_their_own(tmp_path: Path) ->
     assert quiet.sync_feat is not None and not quiet.sync_feat.any() and not quiet.sync_always
     assert with_timbres(curved, seen, 0).sync_feat is seen.sync_feat  # a greeting is not continuous
     assert with_timbres(curved, replace(alone, timbres=()), 0).sync_feat is None
+
+
+def test_the_activity_of_rain_is_steady_unless_a_list_tells_it(tmp_path: Path) -> None:
+    """The list's activity is kept where it is not what the picture showed, also without a picture."""
+    folder = with_table(tmp_path / "bundle")
+    made = read_timbre_table(folder / "timbres.npz")
+    write_timbre_table(replace(made, kinds=("texture", "")), folder / "timbres.npz")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    write_manifest(folder, manifest)
+    bundle = open_bundle(folder)
+    sync = {"name": "sync_feat", "shape": [1, "S", CHANNELS], "dtype": "float32"}
+    inputs = manifest["components"]["conditioner"]["inputs"]
+    inputs[[i["name"] for i in inputs].index("sync_feat")] = sync
+    curved = replace(bundle, components=_with_inputs(bundle, inputs))
+    with Pipeline.open(folder, "fake") as pipeline:
+        alone = pipeline.encode(None, "hello", "", Fraction(3, 2))
+    feat = np.zeros((1, 38, CHANNELS), np.float32)
+    seen = replace(alone, sync_feat=feat)
+    untouched, fading = np.zeros(75, np.float32), np.linspace(0.5, 0, 75, dtype=np.float32)
+
+    def activity(conditioning: Conditioning) -> FloatArray:
+        made = with_timbres(curved, conditioning, 0).sync_feat
+        assert made is not None
+        return made[0, :, 3]
+
+    steady = (seen, with_events(seen, EventList(())), with_unseen_events(alone, EventList(())), alone)
+    for conditioning in (*steady, with_events(seen, EventList((), 0.0, 1.5, activity=untouched))):
+        assert (activity(conditioning) == np.float32(0.7)).all()
+    told = EventList((), 0.0, 1.5, activity=fading)
+    for conditioning in (with_events(seen, told), with_unseen_events(alone, told)):
+        assert np.allclose(activity(conditioning), np.append(fading[::2], 0)[:38], atol=1e-6)
 
 
 def test_a_damaged_table_is_found_by_its_sha256(tmp_path: Path) -> None:

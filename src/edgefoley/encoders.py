@@ -82,6 +82,8 @@ def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Condi
     width = bundle.components["conditioner"].width("sync_feat")
     if not c.timbres or width != CHANNELS:
         return c
+    if c.activity_told:
+        return c
     if c.sync_feat is not None:
         return replace(c, sync_feat=table.lasting(c.sync_feat, c.timbres))
     frames = grid_count(c.duration, bundle.timeline.sync_rate)

@@ -237,17 +237,19 @@ def with_events(conditioning: Conditioning, edited: EventList) -> Conditioning:
     after = _drawn(edited.events, own.activity if edited.activity is None else edited.activity, len(feat))
     same = np.abs(after - before).max(axis=1) <= _ROUNDING
     drawn = np.where(same[:, None], feat, after)
-    return replace(conditioning, sync_feat=drawn[None], event_logits=None)
+    told = bool((np.abs(after[:, 3] - before[:, 3]) > _ROUNDING).any())
+    return replace(conditioning, sync_feat=drawn[None], event_logits=None, activity_told=told)
 
 
 def with_unseen_events(conditioning: Conditioning, edited: EventList) -> Conditioning:
-    """``conditioning`` without pictures, given the events of ``edited`` (see ``of_sound``); nothing else goes
-    on where the list tells no activity. As with a rhythm of the model's own (``encoders.with_timbres``), a
+    """``conditioning`` without pictures, given the events of ``edited`` (see ``of_sound``), and its activity,
+    where it tells one. As with a rhythm of the model's own (``encoders.with_timbres``), a
     single sound has the curve in both passes of guidance."""
     frames = grid_count(conditioning.duration, Fraction(EVENT_RATE, 2))
     activity = np.zeros(2 * frames, np.float32) if edited.activity is None else edited.activity
-    curve = _drawn(edited.events, activity, frames)[None]
-    return replace(conditioning, sync_feat=curve, sync_always=len(conditioning.timbres) == 1)
+    curve, told = _drawn(edited.events, activity, frames)[None], edited.activity is not None
+    single = len(conditioning.timbres) == 1
+    return replace(conditioning, sync_feat=curve, sync_always=single, activity_told=told)
 
 
 def _drawn(events: Sequence[Event], activity: FloatArray, frames: int) -> FloatArray:

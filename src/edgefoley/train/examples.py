@@ -2,12 +2,13 @@
 
 In nano the picture speaks through names of classes, so a row is a blend of sentence vectors in which the
 right one weighs most. The event curve is drawn from the lesson's true events with the errors of a good but
-fallible sync encoder. Each condition is dropped at times, so that every combination works and guidance has
-an unconditional branch.
+fallible sync encoder, or, for words alone, as ``edgefoley.timbres`` draws it. Each condition is dropped at
+times, so that every combination works and guidance has an unconditional branch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from edgefoley.models.timbre import timbre_width
 from edgefoley.models.transformer import NANO
+from edgefoley.timbres import BESIDE_EVENTS, CERTAIN, CONTINUOUS, STEADY
 from edgefoley.train.school.lessons import Lesson
 from edgefoley.train.sync_curve import degrade, draw_curve
 from edgefoley.train.text import load_encoder
@@ -37,6 +39,8 @@ UNKNOWN = 0.15  # share of the captions without a timbre beside them
 ITSELF = 0.7  # share of the timbres that are the lesson's own, where nothing else is heard in it
 TIMBRES = 2  # of one caption, at most
 WORDS_ALONE = 0.22  # share of pictured lessons that are shown without their picture
+TOLD = 0.7  # share of words alone that have a rhythm, and of unseen beds whose activity the curve shows
+PAUSE = 0.5  # a continuous sound that gets so much fainter, in deviations of the first latent, is not steady
 STRETCHES = {100: 0.5, 250: 0.5}  # tokens -> share; compiled, every length is a graph of its own
 
 
@@ -81,6 +85,39 @@ def visual_rows(tokens: int) -> int:
     return max(1, -(-tokens * 2 // 25))
 
 
+def told_curve(
+    lesson: Lesson, kinds: Mapping[str, str], loudness: np.ndarray, begin: int
+) -> np.ndarray | None:
+    """Event curve (tokens, 4) of the first sound of a lesson that nobody sees, as the runtime draws it for
+    words alone: its events, or steady activity. None where the lesson has neither: a recording without
+    onsets, a continuous sound with a pause. ``kinds``: of concepts by id; ``loudness`` (2 tokens,) of the
+    stretch of its latents that begins at ``begin``."""
+    count = len(loudness)
+    times, strengths, activity = *np.zeros((2, 0)), np.zeros(count, np.float32)
+    if lesson.silent or not lesson.voices:
+        return draw_curve(times, times, strengths, activity, count // 2)
+    main = lesson.voices[0]
+    if kinds[main.concept] == CONTINUOUS:
+        smooth = np.convolve(loudness, np.full(10, 0.1), "valid")
+        if np.median(smooth) - smooth.min() > PAUSE:
+            return None
+        activity += STEADY
+    elif not main.hits:
+        return None
+    else:
+        times, strengths = np.array(main.hits, dtype=np.float64).T
+        inside = (times >= begin / LATENT_RATE) & (times < (begin + count) / LATENT_RATE)
+        times, strengths = times[inside] - begin / LATENT_RATE, strengths[inside]
+        activity += bed_activity(lesson, kinds, 1)
+    return draw_curve(times, np.full(len(times), CERTAIN), strengths, activity, count // 2)
+
+
+def bed_activity(lesson: Lesson, kinds: Mapping[str, str], first: int = 0) -> float:
+    """Activity of the continuous sounds that nobody sees, among those with a timbre from ``first`` on."""
+    unseen = [voice for voice in lesson.voices[first:TIMBRES] if voice.role != "seen"]
+    return BESIDE_EVENTS * any(kinds[voice.concept] == CONTINUOUS for voice in unseen)
+
+
 class Examples:
     """``self(step)`` is a pure function of seed and step."""
 
@@ -96,6 +133,7 @@ class Examples:
         self.loudness = loudness_sign(codec)
         self.captioner, self.batch, self.seed = captioner, batch, seed
         self.concepts = {c.id: c for c in load_concepts()}
+        self.kinds = {c.id: c.kind for c in self.concepts.values()}
         everything = [c.phrases(lang)[0] for c in self.concepts.values() for lang in ("en", "zh")]
         self.vectors = captioner(everything)[0][:, 0]
         self.timbres = {i: self.timbre(i) for i, lesson in enumerate(self.lessons) if is_example(lesson)}
@@ -156,7 +194,8 @@ class Examples:
         begins = 2 * rng.integers(0, latest + 1, 1 if picture else 6)
         # Words alone ask for a sound: without a picture to explain a silence, take the fullest stretch.
         begin = int(max(begins, key=lambda b: self.loudness * float(whole[0, b : b + size].mean())))
-        curve = np.zeros((tokens, NANO.sync_dim), np.float32)
+        stretch = whole[:, begin : begin + size].astype(np.float32)
+        curve = None
         if picture:
             times, strengths = np.array(lesson.events, dtype=np.float64).reshape(-1, 2).T
             at = begin / LATENT_RATE
@@ -164,11 +203,17 @@ class Examples:
             noisy = degrade(times[inside] - at, strengths[inside], tokens / 25, rng)
             activity = np.array(lesson.activity, dtype=np.float32)
             curve = draw_curve(*noisy, activity[begin : begin + size], tokens)
+            if text and rng.random() < TOLD:
+                curve[:, 3] = np.maximum(curve[:, 3], bed_activity(lesson, self.kinds))
+        elif rng.random() < TOLD:
+            curve = told_curve(lesson, self.kinds, self.loudness * stretch[0], begin)
         seen = [voice.concept for voice in lesson.voices if voice.role == "seen"]
         visual = None
         if picture and seen and rng.random() < (0.9 if not text else 0.6):
             visual = self.visual(seen[0], visual_rows(tokens), rng)
-        return Row(whole[:, begin : begin + size].astype(np.float32), text, visual, curve, picture, timbres)
+        timed = curve is not None
+        curve = np.zeros((tokens, NANO.sync_dim), np.float32) if curve is None else curve
+        return Row(stretch, text, visual, curve, timed, timbres)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, step])

@@ -24,7 +24,7 @@ TEXT_STEPS ?= 1500
 SHARDS ?= 100
 FILMS ?= 25
 TRANSFORMER_STEPS ?= 4000
-STEPS ?= 6
+STEPS ?= 4
 GUIDANCE ?= 2
 # How the packaged bundle is quantised (docs/quantization.md says why), and where its float32 copy is.
 RECIPE ?= int8-dynamic

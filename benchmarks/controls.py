@@ -234,7 +234,7 @@ def likenesses(
 
 
 def recordings_of(library: Any, concept: str) -> list[np.ndarray]:
-    from obedience import recordings
+    from edgefoley.train.likeness import recordings
 
     found = [w for side in (False, True) for w in recordings(library, library.concepts[concept], side)]
     if not found:

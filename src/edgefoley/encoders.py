@@ -56,7 +56,7 @@ def named_sounds(
     graphs: Graphs, prompt: str, negative_prompt: str
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What prompt and negative prompt name of the bundle's table of timbres: nothing where it has none."""
-    table = _timbres(graphs.bundle)
+    table = read_timbres(graphs.bundle)
     if table is None:
         return (), ()
     path = graphs.bundle.tokenizer_path()
@@ -73,7 +73,7 @@ def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Condi
     """The conditioning with an example, the seed's choice, of each sound that its texts name; where the model
     reads event curves also with steady activity for continuous sounds, and without pictures with a rhythm for
     the first sound: it has learnt that what else is named is heard in the background."""
-    table, c = _timbres(bundle), conditioning
+    table, c = read_timbres(bundle), conditioning
     if table is None or c.text_feat is None or c.negative_text_feat is None:
         return c
     texts = ((c.text_feat, c.timbres), (c.negative_text_feat, c.negative_timbres))
@@ -95,13 +95,14 @@ def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Condi
     return replace(c, sync_feat=curve, sync_always=sounds == 1 and bool(table.kinds[c.timbres[0]]))
 
 
-def _timbres(bundle: Bundle) -> TimbreTable | None:
+def read_timbres(bundle: Bundle) -> TimbreTable | None:
+    """The bundle's table of timbres, read once; None where it has none."""
     path = bundle.timbres_path()
-    return None if path is None or bundle.timbres is None else _read_timbres(path, bundle.timbres.sha256)
+    return None if path is None or bundle.timbres is None else _read_timbre_file(path, bundle.timbres.sha256)
 
 
 @lru_cache(maxsize=2)
-def _read_timbres(path: Path, sha256: str) -> TimbreTable:
+def _read_timbre_file(path: Path, sha256: str) -> TimbreTable:
     return read_timbre_table(path)
 
 

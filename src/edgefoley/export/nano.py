@@ -135,9 +135,9 @@ def write_class_table(trained: Trained, tokenizer: Path, path: Path) -> None:
     path.write_text(json.dumps(table.to_json(), ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
 
 
-def write_timbres(trained: Trained, runs: Path, path: Path) -> bool:
+def write_timbres(trained: Trained, runs: Path, path: Path, chosen: Path | None = None) -> bool:
     """Examples of every concept from the school's lessons, for a transformer that is shown them; whether it
-    is."""
+    is. ``chosen``: which ones, see ``export.choose_timbres``."""
     if not trained.transformer.config.timbre_components:
         return False
     tokenizer = runs / "text" / "tokenizer.json"
@@ -146,7 +146,7 @@ def write_timbres(trained: Trained, runs: Path, path: Path) -> bool:
         found: NDArray[np.float32] = sentence_vectors(trained.text, tokenizer, tuple(texts)).numpy()
         return found
 
-    table = school_table(trained.transformer.timbre_in, runs, embed)
+    table = school_table(trained.transformer.timbre_in, runs, embed, chosen)
     write_timbre_table(table, path)
     count, sounds = len(table.owner), len(set(table.owner.tolist()))
     print(f"{count} timbres of {sounds} sounds, {path.stat().st_size / 1e6:.2f} MB")
@@ -244,10 +244,10 @@ def parse() -> argparse.Namespace:
         help="folders of recordings that the weights were trained on, for CREDITS.tsv",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("src/edgefoley/bundles/nano"))
-    parser.add_argument("--steps", type=int, default=6, help="default denoising steps of the bundle")
+    parser.add_argument("--steps", type=int, default=4, help="default denoising steps of the bundle")
     parser.add_argument("--solver", choices=SOLVERS, default="adams-bashforth", help="how it takes them")
     parser.add_argument("--shift", type=float, default=SHIFT, help="of its schedule")
-    parser.add_argument("--guidance", type=float, default=4.0, help="default guidance of the bundle")
+    parser.add_argument("--guidance", type=float, default=2.0, help="default guidance of the bundle")
     parser.add_argument(
         "--negative-guidance", type=float, default=0.0, help="where a negative prompt is given; 0: the same"
     )
@@ -258,6 +258,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--sync-from", type=Path, metavar="BUNDLE",
         help="keep this bundle's sync encoder instead of exporting the run in sync/",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timbres", type=Path, metavar="FILE",
+        help="examples to take, from export.choose_timbres; default: the most typical ones",
     )  # fmt: skip
     parser.add_argument(
         "--float32", action="store_true", help="weights as trained, to be quantised by a recipe"
@@ -277,7 +281,7 @@ def main() -> None:
     if args.sync_from is not None:
         components["sync"] = take_component(args.sync_from, "sync", fresh)
     write_class_table(trained, args.runs / "text" / "tokenizer.json", fresh / "classes.json")
-    timbres = write_timbres(trained, args.runs, fresh / "timbres.npz")
+    timbres = write_timbres(trained, args.runs, fresh / "timbres.npz", args.timbres)
     write_credits(credits_of_folders(args.data), fresh / "CREDITS.tsv")
     source = weight_digests(args.runs, fresh, args.sync_from is not None)
     manifest = {

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,12 +14,13 @@ import torch
 
 from edgefoley.models.timbre import Timbre
 from edgefoley.timbres import TimbreTable
-from edgefoley.train.timbre import examples_in, lesson_shards, loudness_sign
+from edgefoley.train.timbre import example_places, examples_in, lesson_shards, loudness_sign
 from edgefoley.train.words.captions import CaptionFacts, caption
 from edgefoley.train.words.concepts import LANGUAGES, LEVELS, Concept, load_concepts
 
 Array = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Array]
+Group = list[str]  # places of lessons (``example_places``)
 
 MOST: Final = 8  # examples of one concept: takes differ, and the table stays small
 LEAST: Final = 0.6  # held-out phrases whose concept is found have more in 99 of 100 cases
@@ -26,17 +28,46 @@ SILENCE: Final = "silence"
 _DRAWS: Final = 60
 
 
-def school_table(module: Timbre, runs: Path, embed: Embed) -> TimbreTable:
-    """The table for a transformer's ``module`` from the lessons in ``runs``/school that it learnt from."""
-    shards = lesson_shards(runs / "school", last=False)
-    return timbre_table(module, examples_in(shards, loudness_sign(runs / "codec")), load_concepts(), embed)
+def school_table(module: Timbre, runs: Path, embed: Embed, chosen: Path | None = None) -> TimbreTable:
+    """The table for a transformer's ``module`` from the lessons in ``runs``/school that it learnt from.
+    ``chosen``: a file of ``export.choose_timbres``. Raises SystemExit where it is about other lessons."""
+    shards, concepts = lesson_shards(runs / "school", last=False), load_concepts()
+    examples = examples_in(shards, loudness_sign(runs / "codec"))
+    groups = {} if chosen is None else indexed(json.loads(chosen.read_text()), example_places(shards))
+    return timbre_table(module, examples, concepts, embed, groups)
+
+
+def indexed(
+    chosen: Mapping[str, Sequence[Group]], places: Mapping[str, Sequence[str]]
+) -> dict[str, list[list[int]]]:
+    """Concept -> groups of indices of its examples. Raises SystemExit where a place is not among them."""
+    found = {}
+    for concept, groups in chosen.items():
+        known = {place: i for i, place in enumerate(places.get(concept, ()))}
+        missing = [place for group in groups for place in group if place not in known]
+        if missing:
+            raise SystemExit(
+                f"{missing[0]} is no example of {concept} in this school: choose the timbres again"
+            )
+        found[concept] = [[known[place] for place in group] for group in groups]
+    return found
+
+
+def typical(parts: torch.Tensor, most: int) -> list[int]:
+    """Indices of those of ``parts`` (n, P) nearest to their mean, nearest first."""
+    return [int(i) for i in (parts - parts.mean(0)).square().sum(1).argsort()[:most]]
 
 
 def timbre_table(
-    module: Timbre, examples: Mapping[str, Sequence[Array]], concepts: Sequence[Concept], embed: Embed
+    module: Timbre,
+    examples: Mapping[str, Sequence[Array]],
+    concepts: Sequence[Concept],
+    embed: Embed,
+    groups: Mapping[str, Sequence[Sequence[int]]] | None = None,
 ) -> TimbreTable:
-    """``examples``: concept -> raw timbres, of which the most typical are taken. ``embed`` gives the sentence
-    vectors (n, D) of n phrases."""
+    """``examples``: concept -> raw timbres. Those in ``groups`` (concept -> groups of indices) give one row
+    for the mean of each group; of the others the most typical are taken. ``embed`` gives the sentence vectors
+    (n, D) of n phrases."""
     texts = [[p for lang in LANGUAGES for p in concept.phrases(lang)] for concept in concepts]
     texts.append(silent_phrases())
     owner, rows, pooled = list[int](), list[Array](), list[Array]()
@@ -46,9 +77,9 @@ def timbre_table(
             if not raw:
                 continue
             parts = module.whiten(torch.from_numpy(np.stack(raw)))
-            typical = (parts - parts.mean(0)).square().sum(1).argsort()[:MOST]
-            row, gain = module(parts[typical])
-            owner += [index] * len(typical)
+            own = (groups or {}).get(concept.id) or [[i] for i in typical(parts, MOST)]
+            row, gain = module(torch.stack([parts[list(group)].mean(0) for group in own]))
+            owner += [index] * len(own)
             rows.append(row.numpy())
             pooled.append(gain.numpy())
     keys = np.stack([_centre(embed(phrases)) for phrases in texts])

@@ -102,3 +102,13 @@ def examples_in(shards: Sequence[Path], loudness: float) -> dict[str, list[Array
                 voice = lesson.voices[0]
                 found.setdefault(voice.concept, []).append(timbre(row, voice.hits, loudness))
     return found
+
+
+def example_places(shards: Sequence[Path]) -> dict[str, list[str]]:
+    """Concept -> where its examples are, "shard:row", in the order of ``examples_in``."""
+    found: dict[str, list[str]] = {}
+    for shard in shards:
+        for row, lesson in enumerate(read_lessons(shard)):
+            if is_example(lesson):
+                found.setdefault(lesson.voices[0].concept, []).append(f"{shard.stem}:{row}")
+    return found

@@ -21,7 +21,7 @@ from tests.fake_bundle import SIZES, make_clip, make_fake_bundle
 
 WIDTH = 4
 WORDS = {"dog": 0, "rain": 1, "silence": 2, "gong": 3}
-KINDS = ("vocal", "texture", "", "burst")
+KINDS = ("vocal", "lasting", "", "burst")
 
 
 def table(least: float = 0.6) -> TimbreTable:
@@ -53,6 +53,11 @@ def sentence(phrase: str) -> FloatArray:
         ("a lamp", ()),  # near nothing
         ("", ()),
         (" , ", ()),
+        ("no rain", ()),
+        ("a dog without rain", (0,)),
+        ("dog 没有 rain", (0,)),
+        ("without a dog, rain", (1,)),
+        ("no silence", (2,)),  # as in "no sound at all"
     ],
 )
 def test_a_prompt_names_its_sounds_in_order(prompt: str, named: tuple[int, ...]) -> None:
@@ -111,25 +116,37 @@ def test_a_rhythm_has_the_events_of_what_sounds_once(tmp_path: Path) -> None:
     assert not made.rhythm(2, duration, frames, 0).any()  # silence
 
 
-def test_a_continuous_sound_lasts_where_the_picture_shows_no_motion_of_its_own() -> None:
-    """Sounds are a dog (0), rain (1), silence (2) and a gong (3)."""
-    made, frames = table(), 250
-    curve = np.random.default_rng(3).uniform(0, 0.2, (1, frames, CHANNELS)).astype(np.float32)
+@pytest.mark.parametrize(
+    ("sounds", "activity"),
+    [
+        ((), 0),
+        ((0,), 0),  # a dog
+        ((3, 0), 0),
+        ((1,), 0.7),  # rain
+        ((0, 1), 0.3),  # beside it the dog would drown
+        ((1, 0), 0.3),
+        ((1, 2), 0),  # and silence: it need not last
+        ((4,), 0),  # a scrape goes on as long as it is seen
+        ((4, 1), 0.3),
+    ],
+)
+def test_what_lasts_has_activity_whatever_is_seen(sounds: tuple[int, ...], activity: float) -> None:
+    made = table()
+    made = replace(
+        made,
+        names=(*made.names, "scrape"),
+        kinds=(*KINDS, "texture"),
+        keys=np.eye(5, WIDTH, dtype=np.float32),
+    )
+    curve = np.random.default_rng(3).uniform(0, 0.2, (1, 250, CHANNELS)).astype(np.float32)
+    curve[0, 100, 3] = 0.9  # something moves
     kept = curve.copy()
-    for sounds in ((), (0,), (2,), (3, 0)):
-        assert made.lasting(curve, sounds) is curve
-    alone, beside = made.lasting(curve, (1,)), made.lasting(curve, (0, 1))
+    told = np.arange(250) < 50
+    shown, partly = made.lasting(curve, sounds), made.lasting(curve, sounds, told)
     assert np.array_equal(curve, kept)  # not written to
-    for lasting, activity in ((alone, 0.7), (beside, 0.3), (made.lasting(curve, (1, 0)), 0.3)):
-        assert np.array_equal(lasting[..., :3], curve[..., :3])
-        assert (lasting[..., 3] == np.float32(activity)).all()
-    curve[0, 100, 3] = 0.6  # the picture shows it come and go
-    lasting = made.lasting(curve, (1,))[0, :, 3]
-    assert np.array_equal(lasting[75:126], curve[0, 75:126, 3])
-    assert (lasting[:51] == np.float32(0.7)).all() and (lasting[150:] == np.float32(0.7)).all()
-    assert lasting[112 + 25] == pytest.approx(0.7 * 12 / 25, abs=1e-6)  # half of the way
-    curve[0, 100, 3] = 0.9
-    assert made.lasting(curve, (0, 1))[0, 100, 3] == np.float32(0.9)
+    assert np.array_equal(shown[..., :3], curve[..., :3])
+    assert np.array_equal(shown[0, :, 3], np.maximum(curve[0, :, 3], np.float32(activity)))
+    assert np.array_equal(partly[0, 50:], shown[0, 50:]) and np.array_equal(partly[0, :50], curve[0, :50])
 
 
 def test_the_file_keeps_examples_in_8_bits_and_keys_in_16(tmp_path: Path) -> None:
@@ -246,35 +263,69 @@ def test_words_alone_get_a_rhythm_and_pictures_keep_their_own(tmp_path: Path) ->
     assert with_timbres(curved, replace(alone, timbres=()), 0).sync_feat is None
 
 
-def test_the_activity_of_rain_is_steady_unless_a_list_tells_it(tmp_path: Path) -> None:
-    """The list's activity is kept where it is not what the picture showed, also without a picture."""
+@pytest.fixture
+def lasting(tmp_path: Path) -> tuple[Bundle, Conditioning]:
+    """A bundle that reads event curves and in which "hello" lasts, and what it says of "hello" alone; beside
+    it the bundle knows silence (1) and a dog (2)."""
     folder = with_table(tmp_path / "bundle")
     made = read_timbre_table(folder / "timbres.npz")
-    write_timbre_table(replace(made, kinds=("texture", "")), folder / "timbres.npz")
+    keys = np.concatenate([made.keys, np.roll(made.keys[:1], 2, axis=1)])
+    names, kinds = (*made.names, "dog"), ("lasting", "", "vocal")
+    write_timbre_table(replace(made, names=names, kinds=kinds, keys=keys), folder / "timbres.npz")
     manifest = json.loads((folder / MANIFEST).read_text())
     write_manifest(folder, manifest)
     bundle = open_bundle(folder)
     sync = {"name": "sync_feat", "shape": [1, "S", CHANNELS], "dtype": "float32"}
     inputs = manifest["components"]["conditioner"]["inputs"]
     inputs[[i["name"] for i in inputs].index("sync_feat")] = sync
-    curved = replace(bundle, components=_with_inputs(bundle, inputs))
     with Pipeline.open(folder, "fake") as pipeline:
         alone = pipeline.encode(None, "hello", "", Fraction(3, 2))
-    feat = np.zeros((1, 38, CHANNELS), np.float32)
-    seen = replace(alone, sync_feat=feat)
-    untouched, fading = np.zeros(75, np.float32), np.linspace(0.5, 0, 75, dtype=np.float32)
+    return replace(bundle, components=_with_inputs(bundle, inputs)), alone
 
-    def activity(conditioning: Conditioning) -> FloatArray:
-        made = with_timbres(curved, conditioning, 0).sync_feat
-        assert made is not None
-        return made[0, :, 3]
 
-    steady = (seen, with_events(seen, EventList(())), with_unseen_events(alone, EventList(())), alone)
-    for conditioning in (*steady, with_events(seen, EventList((), 0.0, 1.5, activity=untouched))):
-        assert (activity(conditioning) == np.float32(0.7)).all()
-    told = EventList((), 0.0, 1.5, activity=fading)
-    for conditioning in (with_events(seen, told), with_unseen_events(alone, told)):
-        assert np.allclose(activity(conditioning), np.append(fading[::2], 0)[:38], atol=1e-6)
+def activity(bundle: Bundle, conditioning: Conditioning) -> FloatArray:
+    made = with_timbres(bundle, conditioning, 0).sync_feat
+    assert made is not None
+    return made[0, :, 3]
+
+
+@pytest.mark.parametrize(
+    ("timbres", "negative", "expected"),
+    [((0,), (), 0.7), ((2, 0), (), 0.3), ((0, 2), (), 0.3), ((0, 1), (), 0), ((2,), (), 0), ((0,), (0,), 0)],
+)
+def test_what_is_named_over_a_still_picture(
+    lasting: tuple[Bundle, Conditioning],
+    timbres: tuple[int, ...],
+    negative: tuple[int, ...],
+    expected: float,
+) -> None:
+    """And without any, beside its rhythm: steady is what comes first and lasts, a dog barks at times."""
+    bundle, alone = lasting
+    named = replace(alone, timbres=timbres, negative_timbres=negative)
+    still = replace(named, sync_feat=np.zeros((1, 38, CHANNELS), np.float32))
+    assert (activity(bundle, still) == np.float32(expected)).all()
+    first = 0.7 if timbres[0] == 0 else expected
+    assert (activity(bundle, named) == np.float32(first)).all()
+
+
+def test_a_list_that_tells_another_activity_decides_where_it_does(
+    lasting: tuple[Bundle, Conditioning],
+) -> None:
+    bundle, alone = lasting
+    seen = replace(alone, sync_feat=np.zeros((1, 38, CHANNELS), np.float32))
+    same, nearly = np.zeros(75, np.float32), np.full(75, 0.002, np.float32)
+    steady = (with_events(seen, EventList(())), with_unseen_events(alone, EventList(())))
+    lists = [with_events(seen, EventList((), 0.0, 1.5, activity=curve)) for curve in (same, nearly)]
+    for conditioning in (*steady, *lists):
+        assert (activity(bundle, conditioning) == np.float32(0.7)).all()
+    changed = np.where(np.arange(75) < 20, 0.2, 0).astype(np.float32)
+    told = with_events(seen, EventList((), 0.0, 1.5, activity=changed))
+    for conditioning in (told, with_events(told, EventList(()))):  # a second list without activity
+        made = activity(bundle, conditioning)
+        assert (made[:10] == np.float32(0.2)).all() and (made[10:] == np.float32(0.7)).all()
+    fading = np.linspace(0.5, 0, 75, dtype=np.float32)
+    whole = with_unseen_events(alone, EventList((), 0.0, 1.5, activity=fading))
+    assert np.allclose(activity(bundle, whole), np.append(fading[::2], 0)[:38], atol=1e-6)
 
 
 def test_a_damaged_table_is_found_by_its_sha256(tmp_path: Path) -> None:

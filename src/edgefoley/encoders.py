@@ -25,7 +25,7 @@ from edgefoley.events import CHANNELS
 from edgefoley.graphs import Graphs
 from edgefoley.preprocess import tokenize, tokenize_together
 from edgefoley.shots import cut_times, thumbnails
-from edgefoley.timbres import TimbreTable, read_timbre_table
+from edgefoley.timbres import SILENT, TimbreTable, read_timbre_table
 from edgefoley.timeline import chunks, grid_count, segment_count
 from edgefoley.types import ByteArray, Clip, Conditioning, FloatArray, FrameView
 
@@ -71,8 +71,8 @@ def named_sounds(
 
 def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Conditioning:
     """The conditioning with an example, the seed's choice, of each sound that its texts name; where the model
-    reads event curves also with steady activity for continuous sounds, and without pictures with a rhythm for
-    the first sound: it has learnt that what else is named is heard in the background."""
+    reads event curves also with the activity of sounds that last, and without pictures with a rhythm for the
+    first sound: it has learnt that what else is named is heard in the background."""
     table, c = read_timbres(bundle), conditioning
     if table is None or c.text_feat is None or c.negative_text_feat is None:
         return c
@@ -82,17 +82,15 @@ def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Condi
     width = bundle.components["conditioner"].width("sync_feat")
     if not c.timbres or width != CHANNELS:
         return c
-    if c.activity_told:
-        return c
+    wanted = [sound for sound in c.timbres if sound not in c.negative_timbres]
     if c.sync_feat is not None:
-        return replace(c, sync_feat=table.lasting(c.sync_feat, c.timbres))
+        return replace(c, sync_feat=table.lasting(c.sync_feat, wanted, c.activity_told))
     frames = grid_count(c.duration, bundle.timeline.sync_rate)
     # Guided, a curve drives what lies between events into silence: good where it shows when, unnatural where
     # nobody sees. It is needed for silence, and beside another sound, in which events would drown.
     curve, sounds = table.rhythm(c.timbres[0], c.duration, frames, seed), len(c.timbres)
-    if table.kinds[c.timbres[0]]:
-        curve = table.lasting(curve, c.timbres)
-    return replace(c, sync_feat=curve, sync_always=sounds == 1 and bool(table.kinds[c.timbres[0]]))
+    always = sounds == 1 and table.kinds[c.timbres[0]] != SILENT
+    return replace(c, sync_feat=table.lasting(curve, wanted), sync_always=always)
 
 
 def read_timbres(bundle: Bundle) -> TimbreTable | None:

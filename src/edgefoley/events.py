@@ -38,6 +38,9 @@ _SURE = 1 / (1 + math.exp(30))  # a probability nearer to 0 or 1 says no more
 _REFINED = 0.45
 # Numbers of a list are written with three decimals. What differs by no more than that was not edited.
 _ROUNDING = 6e-4
+_NOTICED = (
+    0.01  # activity that differs by more was changed by a person: parts of a clip are read a little apart
+)
 _HALF_PLACE = 0.5 / EVENT_RATE
 _FRAME = 2 / EVENT_RATE
 
@@ -237,7 +240,9 @@ def with_events(conditioning: Conditioning, edited: EventList) -> Conditioning:
     after = _drawn(edited.events, own.activity if edited.activity is None else edited.activity, len(feat))
     same = np.abs(after - before).max(axis=1) <= _ROUNDING
     drawn = np.where(same[:, None], feat, after)
-    told = bool((np.abs(after[:, 3] - before[:, 3]) > _ROUNDING).any())
+    told = np.abs(after[:, 3] - before[:, 3]) > _NOTICED
+    if conditioning.activity_told is not None:
+        told |= conditioning.activity_told
     return replace(conditioning, sync_feat=drawn[None], event_logits=None, activity_told=told)
 
 
@@ -247,7 +252,8 @@ def with_unseen_events(conditioning: Conditioning, edited: EventList) -> Conditi
     single sound has the curve in both passes of guidance."""
     frames = grid_count(conditioning.duration, Fraction(EVENT_RATE, 2))
     activity = np.zeros(2 * frames, np.float32) if edited.activity is None else edited.activity
-    curve, told = _drawn(edited.events, activity, frames)[None], edited.activity is not None
+    curve = _drawn(edited.events, activity, frames)[None]
+    told = None if edited.activity is None else np.ones(frames, np.bool_)
     single = len(conditioning.timbres) == 1
     return replace(conditioning, sync_feat=curve, sync_always=single, activity_told=told)
 

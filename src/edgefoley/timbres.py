@@ -8,8 +8,8 @@ could be made of it alone::
     schema  1
     least   a name fits a phrase from this cosine on
     names   (C,)    of the sounds; one without examples ("silence") is known and brings none
-    kinds   (C,)    "texture" for a continuous sound, "impact", "step", "vocal" or "burst" for events, "" for
-                    silence
+    kinds   (C,)    "lasting" for a continuous sound that goes on by itself (rain), "texture" for another one
+                    (a scrape), "impact", "step", "vocal" or "burst" for events, "" for silence
     keys    (C, D)  unit vectors in the space of the text encoder's sentence vectors
     owner   (N,)    index of the sound that an example is of
     rows    (N, D)  a row for the attention to the text
@@ -38,17 +38,16 @@ import numpy.typing as npt
 from edgefoley.errors import BundleIntegrityError
 from edgefoley.events import draw_curve
 from edgefoley.rhythms import natural_times
-from edgefoley.timeline import EVENT_RATE
 from edgefoley.types import FloatArray
 
 SCHEMA: Final = 1
-CONTINUOUS: Final = "texture"
+LASTING: Final = "lasting"
+CONTINUOUS: Final = ("texture", LASTING)
+SILENT: Final = ""
 STEADY: Final = 0.7  # activity of a continuous sound
 BESIDE_EVENTS: Final = 0.3  # of one beside a sound of events, which would drown in it
-MOVING: Final = 0.5  # from this activity on, the picture shows a continuous sound come and go
 CERTAIN: Final = 0.95  # height of an event's peak
 MOST: Final = 2  # sounds of one prompt: as many as in training
-_SECOND: Final = EVENT_RATE / 2  # frames
 _DRAW: Final = 77  # begins the seed of the choice of examples, so that it is not the noise's
 _EXAMPLES: Final = ("rows", "pooled")
 # Where one sound of a prompt ends and the next begins.
@@ -57,6 +56,8 @@ _JOINTS: Final = re.compile(
     "|和|与|同时|以及|还有|然后|伴随着|伴着",
     re.IGNORECASE,
 )
+# What stands behind one of these is not wanted.
+_REFUSAL: Final = re.compile(r"\b(?:no|not|never|without)\b|没有|不要|无需|别有|并无", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +85,21 @@ class TimbreTable:
             raise ValueError("a value is not finite")
 
     def named(self, prompt: str, sentence: Callable[[str], FloatArray]) -> tuple[int, ...]:
-        """Indices of the sounds that ``prompt`` names, in its order, ``MOST`` at most. ``sentence(phrase)``:
-        the sentence vector (D,) of a phrase."""
+        """Indices of the sounds that ``prompt`` names, in its order, ``MOST`` at most; what stands behind a
+        "no" or "without" is none. ``sentence(phrase)``: the sentence vector (D,) of a phrase."""
         phrases = [phrase for part in _JOINTS.split(prompt) if (phrase := part.strip())]
-        found = [self._nearest(sentence(phrase)) for phrase in phrases]
+        found = [self._wanted(phrase, sentence) for phrase in phrases]
         if len(phrases) > 1 and not any(index is not None for index in found):
-            found = [self._nearest(sentence(prompt))]
+            found = [self._wanted(prompt, sentence)]
         return tuple(dict.fromkeys(index for index in found if index is not None))[:MOST]
+
+    def _wanted(self, phrase: str, sentence: Callable[[str], FloatArray]) -> int | None:
+        """What a phrase names. A refusal names silence ("no sound at all"), or what stands before it."""
+        index, refusal = self._nearest(sentence(phrase)), _REFUSAL.search(phrase)
+        if index is None or refusal is None or self.kinds[index] == SILENT:
+            return index
+        before = phrase[: refusal.start()].strip()
+        return self._nearest(sentence(before)) if before else None
 
     def _nearest(self, vector: FloatArray) -> int | None:
         cosines = self.keys @ (vector / (np.linalg.norm(vector) + 1e-9))
@@ -116,27 +125,32 @@ class TimbreTable:
         rng = np.random.default_rng([_DRAW, seed, 1])
         kind, none = self.kinds[sound], np.zeros(0)
         times, strengths = none, none
-        if kind not in (CONTINUOUS, ""):
+        if kind not in (*CONTINUOUS, SILENT):
             times, strengths = natural_times(self.names[sound], kind, float(duration), rng)
-        activity = np.full(2 * frames, STEADY if kind == CONTINUOUS else 0.0, np.float32)
+        activity = np.full(2 * frames, STEADY if kind in CONTINUOUS else 0.0, np.float32)
         return draw_curve(times, np.full(len(times), CERTAIN), strengths, activity, frames)[None]
 
-    def lasting(self, curve: FloatArray, sounds: Sequence[int]) -> FloatArray:
-        """The event curve (1, S, 4) with activity for the continuous ones among the ``sounds`` of a prompt,
-        wherever the picture shows no motion of theirs: rain does not pause because nothing moves. Within a
-        second of visible motion (``MOVING``) the curve stays as it is, then the activity comes within a
-        second."""
-        steady = [self.kinds[sound] == CONTINUOUS for sound in sounds]
-        if not any(steady):
+    def lasting(
+        self, curve: FloatArray, sounds: Sequence[int], told: npt.NDArray[np.bool_] | None = None
+    ) -> FloatArray:
+        """The event curve (1, S, 4) with at least the activity that the ``sounds`` of a prompt have by
+        themselves (``least_activity``): rain does not pause because nothing in the picture moves. Frames that
+        are ``told`` (S,) stay as they are."""
+        least = least_activity([self.kinds[sound] for sound in sounds])
+        if not least:
             return curve
-        frames, moving = np.arange(curve.shape[1], dtype=np.float32), curve[0, :, 3] >= MOVING
-        before = np.maximum.accumulate(np.where(moving, frames, -np.inf))
-        after = np.minimum.accumulate(np.where(moving, frames, np.inf)[::-1])[::-1]
-        share = np.clip(np.minimum(frames - before, after - frames) / _SECOND - 1, 0, 1)
-        least = share * (STEADY if all(steady) else BESIDE_EVENTS)
         lasting = curve.copy()
-        lasting[0, :, 3] = np.maximum(curve[0, :, 3], least.astype(np.float32))
+        free = slice(None) if told is None else ~told
+        lasting[0, free, 3] = np.maximum(curve[0, free, 3], np.float32(least))
         return lasting
+
+
+def least_activity(kinds: Sequence[str]) -> float:
+    """Activity, at least, of a clip of which sounds of these ``kinds`` are named: steady if all of them last
+    by themselves, faint where others are among them, none where silence is."""
+    if LASTING not in kinds or SILENT in kinds:
+        return 0.0
+    return STEADY if all(kind == LASTING for kind in kinds) else BESIDE_EVENTS
 
 
 def write_timbre_table(table: TimbreTable, path: Path) -> None:

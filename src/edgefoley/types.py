@@ -93,8 +93,8 @@ class Conditioning:
     what the picture suggests, since there was none), ``stages`` what encoding cost. ``cuts``: seconds at
     which new shots begin, looked for in clips longer than the model's window. ``timbres`` and
     ``negative_timbres``: the sounds of the bundle's table (``timbres.TimbreTable``) that the texts name.
-    ``sync_always``: ``sync_feat`` is no condition of guidance, both passes have it. ``activity_told``: its
-    activity is what a person asked for.
+    ``sync_always``: ``sync_feat`` is no condition of guidance, both passes have it. ``activity_told``
+    (S,): at which frames its activity is what a person asked for.
     """
 
     duration: Fraction
@@ -111,7 +111,7 @@ class Conditioning:
     timbres: tuple[int, ...] = ()
     negative_timbres: tuple[int, ...] = ()
     sync_always: bool = False
-    activity_told: bool = False
+    activity_told: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from edgefoley.export.timbres import MOST, SILENCE, silent_phrases, timbre_table
 from edgefoley.models.timbre import Timbre, join, timbre_width
 from edgefoley.timbres import TimbreTable
 from edgefoley.train.school.lessons import Lesson, Voice
-from edgefoley.train.timbre import fit, is_example, timbre
+from edgefoley.train.timbre import Example, fit, is_example, timbre
 from edgefoley.train.words.concepts import load_concepts
 
 CHANNELS, LENGTH = 6, 500
@@ -125,7 +125,9 @@ def test_the_table_takes_the_most_typical_and_knows_silence() -> None:
             np.float32
         )
 
-    made = timbre_table(module, {concepts[1].id: list(raw)}, concepts, embed)
+    made = timbre_table(
+        module, {concepts[1].id: [Example(str(i), row) for i, row in enumerate(raw)]}, concepts, embed
+    )
     assert made.names == (*(c.id for c in concepts), SILENCE)
     assert made.owner.tolist() == [1] * MOST
     assert np.allclose(np.linalg.norm(made.keys, axis=1), 1, atol=1e-5)

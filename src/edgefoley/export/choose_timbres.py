@@ -5,8 +5,9 @@ For every concept a sound is made from a phrase and each of its most typical exa
 training recordings by sound embeddings (``train.likeness``). Then means of the best ones are tried beside
 them, with other phrases and seeds, since a mean is less particular than one recording; the best few are kept.
 Writes a file for ``export.nano --timbres``: concept -> groups of lessons, whose mean is one row of the table.
+The first phrase of each concept is left for ``benchmarks/obedience.py``.
 
-The weights have to be those that the bundle was exported from. Goes on where it was stopped.
+The bundle has to be made of the weights in --runs. Goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -17,26 +18,28 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edgefoley.bundle import MANIFEST
 from edgefoley.encoders import read_timbres
 from edgefoley.evaluation.embedders import Aisfx
-from edgefoley.export.timbres import Group, typical
+from edgefoley.export.timbres import Group, origin_of, typical
 from edgefoley.models.timbre import Timbre
 from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.pipeline import Pipeline
-from edgefoley.timbres import TimbreTable
 from edgefoley.timeline import grid_count
 from edgefoley.train.likeness import SECONDS, SoundMap
 from edgefoley.train.sounds.library import SoundLibrary
-from edgefoley.train.timbre import example_places, examples_in, lesson_shards, loudness_sign
+from edgefoley.train.timbre import Example, examples_in, lesson_shards, loudness_sign
 from edgefoley.train.words.concepts import LANGUAGES, Concept, load_concepts
+from edgefoley.types import Conditioning
 
 Wave = npt.NDArray[np.float32]
 
@@ -55,14 +58,14 @@ class Maker:
         assert table is not None
         self.pipeline, self.module, self.table = pipeline, module, table
 
-    def sound(self, concept: Concept, language: str, parts: Tensor, seed: int) -> Wave:
+    def sound(self, concept: Concept, phrase: str, parts: Tensor, seed: int) -> Wave:
         """From words alone, shown ``parts`` (P,) of a timbre."""
-        c = self.pipeline.encode(None, concept.phrases(language)[0], duration=Fraction(SECONDS))
+        c = self.encoded(phrase)
         index = self.table.names.index(concept.id)
         assert c.text_feat is not None
         with torch.no_grad():
             row, gain = (made.numpy() for made in self.module(parts[None]))
-        one: TimbreTable = replace(self.table, owner=np.array([index]), rows=row, pooled=gain)
+        one = replace(self.table, owner=np.array([index]), rows=row, pooled=gain)
         frames = grid_count(c.duration, self.pipeline.bundle.timeline.sync_rate)
         told = replace(
             c,
@@ -74,48 +77,63 @@ class Maker:
         wave: Wave = self.pipeline.render(told, seed).audio.samples
         return wave
 
+    @lru_cache(maxsize=4)  # noqa: B019 - there is one maker
+    def encoded(self, phrase: str) -> Conditioning:
+        """What the text encoder says; asked for again with every example."""
+        return self.pipeline.encode(None, phrase, duration=Fraction(SECONDS))
+
 
 def choose(maker: Maker, heard: SoundMap, concept: Concept, parts: Tensor) -> list[list[int]]:
     """Groups of examples, best first, of ``parts`` (n, P) of all examples of a concept."""
-    singles = [[int(i)] for i in typical(parts, SINGLES)]
+    singles = [[i] for i in typical(parts, SINGLES)]
     if len(singles) == 1:
         return singles
 
-    def best(groups: Sequence[Sequence[int]], first_seed: int) -> list[list[int]]:
+    def best(groups: Sequence[list[int]], turn: int) -> list[list[int]]:
         scores = []
         for group in groups:
-            mean = parts[list(group)].mean(0)
-            takes = [
-                maker.sound(concept, language, mean, first_seed + k) for k, language in enumerate(LANGUAGES)
-            ]
-            scores.append(np.mean([heard.margin(wave, concept.id) for wave in takes]))
-        return [list(groups[i]) for i in np.argsort(-np.array(scores), kind="stable")]
+            margins = []
+            for k, language in enumerate(LANGUAGES):
+                phrases = concept.phrases(language)[1:]
+                wave = maker.sound(
+                    concept, phrases[turn % len(phrases)], parts[group].mean(0), FIRST_SEED + 2 * turn + k
+                )
+                margins.append(heard.margin(wave, concept.id))
+            scores.append(np.mean(margins))
+        return [groups[i] for i in np.argsort(-np.array(scores), kind="stable")]
 
-    order = best(singles, FIRST_SEED)
+    order = best(singles, 0)
     means = [[group[0] for group in order[:count]] for count in MEANS if count <= len(order)]
-    return best([*order[:FINALISTS], *means], FIRST_SEED + len(LANGUAGES))[:KEPT]
+    return best([*order[:FINALISTS], *means], 1)[:KEPT]
 
 
 def choose_all(
     maker: Maker,
     heard: SoundMap,
     concepts: Sequence[Concept],
-    examples: Mapping[str, Sequence[npt.NDArray[np.float32]]],
-    places: Mapping[str, Sequence[str]],
+    examples: Mapping[str, Sequence[Example]],
+    origin: Mapping[str, str],
     out: Path,
 ) -> dict[str, list[Group]]:
-    """``choose`` for every concept that has recordings to be heard as and several examples; the others keep
-    the most typical ones. ``out`` is written after each."""
-    chosen: dict[str, list[Group]] = json.loads(out.read_text()) if out.exists() else {}
+    """``choose`` for every concept that has recordings to be heard as, and examples; the others keep the most
+    typical ones. ``out``, with its ``origin``, is written after each. Raises SystemExit where ``out`` exists
+    and has another origin."""
+    made: dict[str, Any] = {**origin, "groups": {}}
+    if out.exists():
+        made = json.loads(out.read_text())
+    if {name: made.get(name) for name in origin} != origin:
+        raise SystemExit(f"{out} was chosen with other weights or lessons: move it away")
+    chosen: dict[str, list[Group]] = made["groups"]
     for concept in concepts:
         if concept.id in chosen or concept.id not in heard.ids or concept.id not in examples:
             continue
-        parts = maker.module.whiten(torch.from_numpy(np.stack(examples[concept.id])))
+        own = examples[concept.id]
+        parts = maker.module.whiten(torch.from_numpy(np.stack([example.raw for example in own])))
         groups = choose(maker, heard, concept, parts)
-        chosen[concept.id] = [[places[concept.id][i] for i in group] for group in groups]
-        print(f"{concept.id}: {[len(group) for group in groups]} of {len(parts)} examples", flush=True)
+        chosen[concept.id] = [[own[i].place for i in group] for group in groups]
+        print(f"{concept.id}: {[len(group) for group in groups]} of {len(own)} examples", flush=True)
         temporary = out.with_suffix(".part")
-        temporary.write_text(json.dumps(chosen, indent=0) + "\n")
+        temporary.write_text(json.dumps(made, indent=0) + "\n")
         os.replace(temporary, out)
     return chosen
 
@@ -129,17 +147,22 @@ def main() -> None:
     parser.add_argument("--aisfx", type=Path, required=True, help="folder with cnn2d.py and checkpoint.pth")
     parser.add_argument("--sounds", type=Path, nargs="+", required=True, help="folders with manifest.tsv")
     parser.add_argument("--library", type=Path, default=Path("runs/library"), help="cache of the cuts")
+    parser.add_argument("--concepts", nargs="+", help="ids; default: all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/timbres.json"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    concepts = load_concepts()
-    heard = SoundMap(SoundLibrary.build(tuple(args.sounds), args.library), Aisfx(args.aisfx), concepts)
+    origin, concepts = origin_of(args.runs), load_concepts()
     shards = lesson_shards(args.runs / "school", last=False)
-    examples = examples_in(shards, loudness_sign(args.runs / "codec"))
     with Pipeline.open(args.model, threads=args.threads) as pipeline:
+        manifest = json.loads((pipeline.bundle.folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["source"]["weights"].get("transformer.safetensors") != origin["transformer"]:
+            raise SystemExit(f"{args.model} was not exported from {args.runs / 'transformer'}")
+        heard = SoundMap(SoundLibrary.build(tuple(args.sounds), args.library), Aisfx(args.aisfx), concepts)
+        examples = examples_in(shards, loudness_sign(args.runs / "codec"))
         maker = Maker(pipeline, load_timbre(args.runs / "transformer"))
-        choose_all(maker, heard, concepts, examples, example_places(shards), args.out)
+        wanted = [c for c in concepts if args.concepts is None or c.id in args.concepts]
+        choose_all(maker, heard, wanted, examples, origin, args.out)
 
 
 def load_timbre(folder: Path) -> Timbre:

@@ -32,7 +32,7 @@ from edgefoley.convert.efficientnet import find_checkpoint, load_encoder
 from edgefoley.export.compact import store_fp16, store_int8, strip_metadata
 from edgefoley.export.components import SyncGraph, decoder_graph, sync_graph, text_graph, transformer_graphs
 from edgefoley.export.graph import GraphSpec, export_graph, tensor_entries, verify
-from edgefoley.export.timbres import school_table
+from edgefoley.export.timbres import read_groups, school_table
 from edgefoley.models.sync import SyncConfig
 from edgefoley.models.text import TextEncoder
 from edgefoley.models.transformer import Transformer, TransformerConfig
@@ -146,7 +146,8 @@ def write_timbres(trained: Trained, runs: Path, path: Path, chosen: Path | None 
         found: NDArray[np.float32] = sentence_vectors(trained.text, tokenizer, tuple(texts)).numpy()
         return found
 
-    table = school_table(trained.transformer.timbre_in, runs, embed, chosen)
+    groups = None if chosen is None else read_groups(chosen, runs)
+    table = school_table(trained.transformer.timbre_in, runs, embed, groups)
     write_timbre_table(table, path)
     count, sounds = len(table.owner), len(set(table.owner.tolist()))
     print(f"{count} timbres of {sounds} sounds, {path.stat().st_size / 1e6:.2f} MB")

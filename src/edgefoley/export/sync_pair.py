@@ -137,7 +137,8 @@ def fitted(model: ModelProto, films: Path) -> dict[str, float]:
 
 def best_rule(odds: list[NDArray[np.float32]], pool: Pool) -> dict[str, float]:
     """The rule of ``events.likely_confidence`` whose F1 (50 ms) on films with the log ``odds`` is best among
-    those that find at most ``MOST_FALSE`` events/s where nothing is to be heard; fixed ones too."""
+    those that find at most ``MOST_FALSE`` events/s where nothing is to be heard; fixed ones too. Raises
+    SystemExit where all find more."""
     from edgefoley.metrics.onsets import pick_peaks
     from edgefoley.train.sync import MIN_GAP_S, f1_by_action
 
@@ -150,6 +151,8 @@ def best_rule(odds: list[NDArray[np.float32]], pool: Pool) -> dict[str, float]:
         f1 = f1_by_action(found, pool, 0.05)["mean"]
         if false <= MOST_FALSE and f1 > best[0]:
             best = (f1, false, rule)
+    if not best[2]:
+        raise SystemExit(f"every rule finds more than {MOST_FALSE} events/s where nothing is to be heard")
     print(f"{len(pool)} films: F1 (50 ms) {best[0]:.3f} with {best[2]}, where nothing is to be heard "
           f"{best[1]:.2f} events/s")  # fmt: skip
     return best[2]

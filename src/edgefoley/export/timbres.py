@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,14 +14,14 @@ import numpy.typing as npt
 import torch
 
 from edgefoley.models.timbre import Timbre
-from edgefoley.timbres import TimbreTable
-from edgefoley.train.timbre import example_places, examples_in, lesson_shards, loudness_sign
+from edgefoley.timbres import LASTING, SILENT, TimbreTable
+from edgefoley.train.timbre import Example, examples_in, lesson_shards, loudness_sign
 from edgefoley.train.words.captions import CaptionFacts, caption
 from edgefoley.train.words.concepts import LANGUAGES, LEVELS, Concept, load_concepts
 
 Array = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Array]
-Group = list[str]  # places of lessons (``example_places``)
+Group = list[str]  # places of lessons (``Example``)
 
 MOST: Final = 8  # examples of one concept: takes differ, and the table stays small
 LEAST: Final = 0.6  # held-out phrases whose concept is found have more in 99 of 100 cases
@@ -28,29 +29,32 @@ SILENCE: Final = "silence"
 _DRAWS: Final = 60
 
 
-def school_table(module: Timbre, runs: Path, embed: Embed, chosen: Path | None = None) -> TimbreTable:
+def school_table(
+    module: Timbre, runs: Path, embed: Embed, groups: Mapping[str, Sequence[Group]] | None = None
+) -> TimbreTable:
     """The table for a transformer's ``module`` from the lessons in ``runs``/school that it learnt from.
-    ``chosen``: a file of ``export.choose_timbres``. Raises SystemExit where it is about other lessons."""
-    shards, concepts = lesson_shards(runs / "school", last=False), load_concepts()
+    ``groups``: see ``read_groups``."""
+    shards = lesson_shards(runs / "school", last=False)
     examples = examples_in(shards, loudness_sign(runs / "codec"))
-    groups = {} if chosen is None else indexed(json.loads(chosen.read_text()), example_places(shards))
-    return timbre_table(module, examples, concepts, embed, groups)
+    return timbre_table(module, examples, load_concepts(), embed, groups)
 
 
-def indexed(
-    chosen: Mapping[str, Sequence[Group]], places: Mapping[str, Sequence[str]]
-) -> dict[str, list[list[int]]]:
-    """Concept -> groups of indices of its examples. Raises SystemExit where a place is not among them."""
-    found = {}
-    for concept, groups in chosen.items():
-        known = {place: i for i, place in enumerate(places.get(concept, ()))}
-        missing = [place for group in groups for place in group if place not in known]
-        if missing:
-            raise SystemExit(
-                f"{missing[0]} is no example of {concept} in this school: choose the timbres again"
-            )
-        found[concept] = [[known[place] for place in group] for group in groups]
-    return found
+def read_groups(path: Path, runs: Path) -> dict[str, list[Group]]:
+    """Concept -> groups of examples, from a file of ``export.choose_timbres``. Raises SystemExit where it was
+    made of another school than that in ``runs``; says so where it was made with another transformer."""
+    made, now = json.loads(path.read_text()), origin_of(runs)
+    if made["school"] != now["school"]:
+        raise SystemExit(f"{path} is about other lessons than {runs / 'school'}: choose the timbres again")
+    if made["transformer"] != now["transformer"]:
+        print(f"note: {path} was chosen with another transformer than {runs / 'transformer'}")
+    groups: dict[str, list[Group]] = made["groups"]
+    return groups
+
+
+def origin_of(runs: Path) -> dict[str, str]:
+    """sha256 of the files in ``runs`` that a choice of examples depends on."""
+    paths = {"school": "school/school.json", "transformer": "transformer/transformer.safetensors"}
+    return {name: hashlib.sha256((runs / path).read_bytes()).hexdigest() for name, path in paths.items()}
 
 
 def typical(parts: torch.Tensor, most: int) -> list[int]:
@@ -60,31 +64,32 @@ def typical(parts: torch.Tensor, most: int) -> list[int]:
 
 def timbre_table(
     module: Timbre,
-    examples: Mapping[str, Sequence[Array]],
+    examples: Mapping[str, Sequence[Example]],
     concepts: Sequence[Concept],
     embed: Embed,
-    groups: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    groups: Mapping[str, Sequence[Group]] | None = None,
 ) -> TimbreTable:
-    """``examples``: concept -> raw timbres. Those in ``groups`` (concept -> groups of indices) give one row
-    for the mean of each group; of the others the most typical are taken. ``embed`` gives the sentence vectors
-    (n, D) of n phrases."""
+    """``examples`` by concept. Those in ``groups`` (by concept) give one row for the mean of each group; of
+    the others the most typical are taken. ``embed`` gives the sentence vectors (n, D) of n phrases."""
     texts = [[p for lang in LANGUAGES for p in concept.phrases(lang)] for concept in concepts]
     texts.append(silent_phrases())
     owner, rows, pooled = list[int](), list[Array](), list[Array]()
     with torch.no_grad():
         for index, concept in enumerate(concepts):
-            raw = examples.get(concept.id)
-            if not raw:
+            own = examples.get(concept.id)
+            if not own:
                 continue
-            parts = module.whiten(torch.from_numpy(np.stack(raw)))
-            own = (groups or {}).get(concept.id) or [[i] for i in typical(parts, MOST)]
-            row, gain = module(torch.stack([parts[list(group)].mean(0) for group in own]))
-            owner += [index] * len(own)
+            parts = module.whiten(torch.from_numpy(np.stack([example.raw for example in own])))
+            place = {example.place: i for i, example in enumerate(own)}
+            taken = [[place[name] for name in group] for group in (groups or {}).get(concept.id, ())]
+            taken = taken or [[i] for i in typical(parts, MOST)]
+            row, gain = module(torch.stack([parts[group].mean(0) for group in taken]))
+            owner += [index] * len(taken)
             rows.append(row.numpy())
             pooled.append(gain.numpy())
     keys = np.stack([_centre(embed(phrases)) for phrases in texts])
     names = (*(concept.id for concept in concepts), SILENCE)
-    kinds = (*(concept.kind for concept in concepts), "")
+    kinds = (*(LASTING if concept.lasts else concept.kind for concept in concepts), SILENT)
     examples_of = np.concatenate(rows), np.concatenate(pooled)
     return TimbreTable(names, kinds, keys, np.array(owner), *examples_of, LEAST)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from edgefoley.models.timbre import timbre_width
 from edgefoley.models.transformer import NANO
-from edgefoley.timbres import BESIDE_EVENTS, CERTAIN, CONTINUOUS, STEADY
+from edgefoley.timbres import CERTAIN, CONTINUOUS, LASTING, STEADY, least_activity
 from edgefoley.train.school.lessons import Lesson
 from edgefoley.train.sync_curve import degrade, draw_curve
 from edgefoley.train.text import load_encoder
@@ -39,8 +39,8 @@ UNKNOWN = 0.15  # share of the captions without a timbre beside them
 ITSELF = 0.7  # share of the timbres that are the lesson's own, where nothing else is heard in it
 TIMBRES = 2  # of one caption, at most
 WORDS_ALONE = 0.22  # share of pictured lessons that are shown without their picture
-TOLD = 0.7  # share of words alone that have a rhythm, and of unseen beds whose activity the curve shows
-PAUSE = 0.5  # a continuous sound that gets so much fainter, in deviations of the first latent, is not steady
+TOLD = 0.7  # share of words alone that have a rhythm, and of beds nobody sees whose activity the curve shows
+PAUSE = 0.8  # a continuous sound that gets so much fainter, in deviations of the first latent, is not steady
 STRETCHES = {100: 0.5, 250: 0.5}  # tokens -> share; compiled, every length is a graph of its own
 
 
@@ -97,25 +97,35 @@ def told_curve(
     if lesson.silent or not lesson.voices:
         return draw_curve(times, times, strengths, activity, count // 2)
     main = lesson.voices[0]
-    if kinds[main.concept] == CONTINUOUS:
-        smooth = np.convolve(loudness, np.full(10, 0.1), "valid")
-        if np.median(smooth) - smooth.min() > PAUSE:
+    activity += least_activity([kinds[voice.concept] for voice in lesson.voices[:TIMBRES]])
+    if kinds[main.concept] in CONTINUOUS:
+        if pauses(loudness):
             return None
-        activity += STEADY
+        activity[:] = STEADY
     elif not main.hits:
         return None
     else:
         times, strengths = np.array(main.hits, dtype=np.float64).T
         inside = (times >= begin / LATENT_RATE) & (times < (begin + count) / LATENT_RATE)
         times, strengths = times[inside] - begin / LATENT_RATE, strengths[inside]
-        activity += bed_activity(lesson, kinds, 1)
     return draw_curve(times, np.full(len(times), CERTAIN), strengths, activity, count // 2)
 
 
-def bed_activity(lesson: Lesson, kinds: Mapping[str, str], first: int = 0) -> float:
-    """Activity of the continuous sounds that nobody sees, among those with a timbre from ``first`` on."""
-    unseen = [voice for voice in lesson.voices[first:TIMBRES] if voice.role != "seen"]
-    return BESIDE_EVENTS * any(kinds[voice.concept] == CONTINUOUS for voice in unseen)
+def pauses(loudness: np.ndarray) -> bool:
+    """Whether a stretch is much fainter in one place than in another, for 0.2 s. ``loudness`` (2 tokens,)."""
+    smooth = np.convolve(loudness.astype(np.float64), np.full(10, 0.1), "valid")
+    return bool(np.ptp(smooth) > PAUSE)
+
+
+def bed_activity(lesson: Lesson, kinds: Mapping[str, str], loudness: np.ndarray) -> float:
+    """Activity, at least, of a pictured lesson whose sounds are named, as the runtime has it
+    (``timbres.least_activity``); 0 where the picture shows that of one that lasts, and for one that should be
+    steady and ``pauses``."""
+    named = lesson.voices[:TIMBRES]
+    if any(voice.role == "seen" and kinds[voice.concept] == LASTING for voice in named):
+        return 0.0
+    least = least_activity([kinds[voice.concept] for voice in named])
+    return 0.0 if least == STEADY and pauses(loudness) else least
 
 
 class Examples:
@@ -133,7 +143,7 @@ class Examples:
         self.loudness = loudness_sign(codec)
         self.captioner, self.batch, self.seed = captioner, batch, seed
         self.concepts = {c.id: c for c in load_concepts()}
-        self.kinds = {c.id: c.kind for c in self.concepts.values()}
+        self.kinds = {c.id: LASTING if c.lasts else c.kind for c in self.concepts.values()}
         everything = [c.phrases(lang)[0] for c in self.concepts.values() for lang in ("en", "zh")]
         self.vectors = captioner(everything)[0][:, 0]
         self.timbres = {i: self.timbre(i) for i, lesson in enumerate(self.lessons) if is_example(lesson)}
@@ -195,7 +205,7 @@ class Examples:
         # Words alone ask for a sound: without a picture to explain a silence, take the fullest stretch.
         begin = int(max(begins, key=lambda b: self.loudness * float(whole[0, b : b + size].mean())))
         stretch = whole[:, begin : begin + size].astype(np.float32)
-        curve = None
+        loudness, curve = self.loudness * stretch[0], None
         if picture:
             times, strengths = np.array(lesson.events, dtype=np.float64).reshape(-1, 2).T
             at = begin / LATENT_RATE
@@ -203,10 +213,10 @@ class Examples:
             noisy = degrade(times[inside] - at, strengths[inside], tokens / 25, rng)
             activity = np.array(lesson.activity, dtype=np.float32)
             curve = draw_curve(*noisy, activity[begin : begin + size], tokens)
-            if text and rng.random() < TOLD:
-                curve[:, 3] = np.maximum(curve[:, 3], bed_activity(lesson, self.kinds))
-        elif rng.random() < TOLD:
-            curve = told_curve(lesson, self.kinds, self.loudness * stretch[0], begin)
+            if timbres and rng.random() < TOLD:
+                curve[:, 3] = np.maximum(curve[:, 3], bed_activity(lesson, self.kinds, loudness))
+        elif rng.random() < (TOLD if text else TOLD / 2):
+            curve = told_curve(lesson, self.kinds, loudness, begin)
         seen = [voice.concept for voice in lesson.voices if voice.role == "seen"]
         visual = None
         if picture and seen and rng.random() < (0.9 if not text else 0.6):

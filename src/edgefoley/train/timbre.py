@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -92,23 +93,21 @@ def read_lessons(shard: Path) -> list[Lesson]:
     return [Lesson.from_json({k: v for k, v in row.items() if k != "captions"}) for row in rows]
 
 
-def examples_in(shards: Sequence[Path], loudness: float) -> dict[str, list[Array]]:
-    """Concept -> raw timbres of the lessons that are examples of it."""
-    found: dict[str, list[Array]] = {}
+class Example(NamedTuple):
+    """``place``: which lesson, "shard:row"; ``raw`` (R,): its timbre."""
+
+    place: str
+    raw: Array
+
+
+def examples_in(shards: Sequence[Path], loudness: float) -> dict[str, list[Example]]:
+    """Concept -> the lessons that are examples of it."""
+    found: dict[str, list[Example]] = {}
     for shard in shards:
         latents = np.load(shard, mmap_mode="r")
-        for row, lesson in zip(latents, read_lessons(shard), strict=True):
+        for number, (row, lesson) in enumerate(zip(latents, read_lessons(shard), strict=True)):
             if is_example(lesson):
                 voice = lesson.voices[0]
-                found.setdefault(voice.concept, []).append(timbre(row, voice.hits, loudness))
-    return found
-
-
-def example_places(shards: Sequence[Path]) -> dict[str, list[str]]:
-    """Concept -> where its examples are, "shard:row", in the order of ``examples_in``."""
-    found: dict[str, list[str]] = {}
-    for shard in shards:
-        for row, lesson in enumerate(read_lessons(shard)):
-            if is_example(lesson):
-                found.setdefault(lesson.voices[0].concept, []).append(f"{shard.stem}:{row}")
+                made = Example(f"{shard.stem}:{number}", timbre(row, voice.hits, loudness))
+                found.setdefault(voice.concept, []).append(made)
     return found

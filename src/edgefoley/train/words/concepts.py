@@ -29,6 +29,25 @@ class ConceptTableError(EdgeFoleyError):
     """The concept table breaks one of its rules; the message names the row and the rule."""
 
 
+# Most typical actions of continuous sounds that need nobody who keeps moving something.
+GOES_ON = frozenset(
+    (
+        "ambience",
+        "bubbles",
+        "clap",
+        "crowd",
+        "engine",
+        "flames",
+        "flow",
+        "rain",
+        "rotor",
+        "steam",
+        "waves",
+        "wind",
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Concept:
     """One kind of sound.
@@ -51,6 +70,11 @@ class Concept:
     en: tuple[str, ...]
     zh: tuple[str, ...]
     share: float = 1.0
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it goes on by itself, whatever is seen to move: rain and engines do, a scrape does not."""
+        return self.kind == "texture" and self.actions[0] in GOES_ON
 
     def phrases(self, language: str) -> tuple[str, ...]:
         """Phrases in `language` ("en" or "zh"); ValueError for any other language."""

@@ -254,3 +254,18 @@ def test_hiding_a_module_is_undone() -> None:
     with ov._hidden("this_is_not_there"):
         assert "this_is_not_there" in sys.modules
     assert "this_is_not_there" not in sys.modules
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_weights_are_used_as_they_are_and_transposed(engine: OvBackend, tmp_path: Path, count: int) -> None:
+    """Products with one square matrix, there and back, against NumPy."""
+    graph = """g (float[N,320] x) => (float[N,320] there, float[N,320] back) {
+        turned = Transpose <perm = [1, 0]> (w)
+        there = MatMul(x, w)
+        back = MatMul(x, turned)
+    }"""
+    w, x = normal(320, 320), normal(count, 320, seed=1)
+    session = engine.load(save(tmp_path / "there_and_back.onnx", graph, w=w), ONE_THREAD)
+    made = session.run({"x": x})
+    assert error(made["there"], x @ w) < 1e-5
+    assert error(made["back"], x @ w.T) < 1e-5

@@ -111,6 +111,7 @@ class OvBackend:
             model = reader.convert(reader.load(str(path), enable_mmap=self.options.mmap))
             if not model.outputs:  # an empty file is a valid protobuf message
                 raise BackendError(f"OpenVINO cannot open {path}: it holds no ONNX graph.")
+            _turn_shared_weights(openvino, model)
             compiled = core.compile_model(model, "CPU", self._properties(openvino, model, options))
             return OvSession(path, openvino, compiled)
         except BackendError:
@@ -279,6 +280,22 @@ def _keep_apart(openvino: Any, model: Any) -> None:
             source = side.get_source_output()
             if kind(source.get_node()) == "MatMul":
                 side.replace_source_output(openvino.opset13.clamp(source, -_LARGEST, _LARGEST).output(0))
+
+
+def _turn_shared_weights(openvino: Any, model: Any) -> None:
+    """Give a product with the transpose of weights a copy of them where something else uses them too.
+
+    Two products with one square matrix, as it is and transposed, get the same packed weights, and one of
+    them is wrong (2026.4.1). nano's decoder in float32 has such a pair: cosines, there and back.
+    """
+    for op in model.get_ordered_ops():
+        if op.get_type_name() != "Transpose":
+            continue
+        weights, order = (op.input_value(i).get_node() for i in (0, 1))
+        both = weights.get_type_name() == order.get_type_name() == "Constant"
+        if both and len(weights.output(0).get_target_inputs()) > 1:
+            turned = np.ascontiguousarray(weights.get_data().transpose(order.get_data()))
+            op.output(0).replace(openvino.opset13.constant(turned).output(0))
 
 
 def _readable(array: npt.NDArray) -> npt.NDArray:

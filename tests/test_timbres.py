@@ -146,6 +146,8 @@ def test_what_lasts_has_activity_whatever_is_seen(sounds: tuple[int, ...], activ
     assert np.array_equal(curve, kept)  # not written to
     assert np.array_equal(shown[..., :3], curve[..., :3])
     assert np.array_equal(shown[0, :, 3], np.maximum(curve[0, :, 3], np.float32(activity)))
+    guess = made.lasting(curve, sounds, guessed=True)
+    assert np.array_equal(guess[0, :, 3], np.maximum(curve[0, :, 3], np.float32(min(activity, 0.3))))
     assert np.array_equal(partly[0, 50:], shown[0, 50:]) and np.array_equal(partly[0, :50], curve[0, :50])
 
 
@@ -304,6 +306,8 @@ def test_what_is_named_over_a_still_picture(
     named = replace(alone, timbres=timbres, negative_timbres=negative)
     still = replace(named, sync_feat=np.zeros((1, 38, CHANNELS), np.float32))
     assert (activity(bundle, still) == np.float32(expected)).all()
+    guess = replace(still, suggested=True)
+    assert (activity(bundle, guess) == np.float32(min(expected, 0.3))).all()
     first = 0.7 if timbres[0] == 0 else expected
     assert (activity(bundle, named) == np.float32(first)).all()
 

@@ -84,7 +84,7 @@ def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Condi
         return c
     wanted = [sound for sound in c.timbres if sound not in c.negative_timbres]
     if c.sync_feat is not None:
-        return replace(c, sync_feat=table.lasting(c.sync_feat, wanted, c.activity_told))
+        return replace(c, sync_feat=table.lasting(c.sync_feat, wanted, c.activity_told, c.suggested))
     frames = grid_count(c.duration, bundle.timeline.sync_rate)
     # Guided, a curve drives what lies between events into silence: good where it shows when, unnatural where
     # nobody sees. It is needed for silence, and beside another sound, in which events would drown.

@@ -45,7 +45,7 @@ LASTING: Final = "lasting"
 CONTINUOUS: Final = ("texture", LASTING)
 SILENT: Final = ""
 STEADY: Final = 0.7  # activity of a continuous sound
-BESIDE_EVENTS: Final = 0.3  # of one beside a sound of events, which would drown in it
+BESIDE_OTHERS: Final = 0.3  # of one that lasts, beside others, which would drown in it
 CERTAIN: Final = 0.95  # height of an event's peak
 MOST: Final = 2  # sounds of one prompt: as many as in training
 _DRAW: Final = 77  # begins the seed of the choice of examples, so that it is not the noise's
@@ -131,12 +131,18 @@ class TimbreTable:
         return draw_curve(times, np.full(len(times), CERTAIN), strengths, activity, frames)[None]
 
     def lasting(
-        self, curve: FloatArray, sounds: Sequence[int], told: npt.NDArray[np.bool_] | None = None
+        self,
+        curve: FloatArray,
+        sounds: Sequence[int],
+        told: npt.NDArray[np.bool_] | None = None,
+        guessed: bool = False,
     ) -> FloatArray:
         """The event curve (1, S, 4) with at least the activity that the ``sounds`` of a prompt have by
         themselves (``least_activity``): rain does not pause because nothing in the picture moves. Frames that
-        are ``told`` (S,) stay as they are."""
+        are ``told`` (S,) stay as they are. Of sounds that are ``guessed`` from a picture it is faint: a car
+        may be parked."""
         least = least_activity([self.kinds[sound] for sound in sounds])
+        least = min(least, BESIDE_OTHERS) if guessed else least
         if not least:
             return curve
         lasting = curve.copy()
@@ -150,7 +156,7 @@ def least_activity(kinds: Sequence[str]) -> float:
     by themselves, faint where others are among them, none where silence is."""
     if LASTING not in kinds or SILENT in kinds:
         return 0.0
-    return STEADY if all(kind == LASTING for kind in kinds) else BESIDE_EVENTS
+    return STEADY if all(kind == LASTING for kind in kinds) else BESIDE_OTHERS
 
 
 def write_timbre_table(table: TimbreTable, path: Path) -> None:

@@ -253,7 +253,7 @@ def parse() -> argparse.Namespace:
         "--negative-guidance", type=float, default=0.0, help="where a negative prompt is given; 0: the same"
     )
     parser.add_argument(
-        "--words-guidance", type=float, default=6.0, help="of sound without pictures; 0: the same"
+        "--words-guidance", type=float, default=5.0, help="of sound without pictures; 0: the same"
     )
     parser.add_argument("--temperature", type=float, default=0.7, help="of the image classes' softmax")
     parser.add_argument(

@@ -38,9 +38,7 @@ _SURE = 1 / (1 + math.exp(30))  # a probability nearer to 0 or 1 says no more
 _REFINED = 0.45
 # Numbers of a list are written with three decimals. What differs by no more than that was not edited.
 _ROUNDING = 6e-4
-_NOTICED = (
-    0.01  # activity that differs by more was changed by a person: parts of a clip are read a little apart
-)
+_NOTICED = 0.01  # of activity; two readings of one clip differ by less, a person's change by more
 _HALF_PLACE = 0.5 / EVENT_RATE
 _FRAME = 2 / EVENT_RATE
 

@@ -57,7 +57,7 @@ _JOINTS: Final = re.compile(
     re.IGNORECASE,
 )
 # What stands behind one of these is not wanted.
-_REFUSAL: Final = re.compile(r"\b(?:no|not|never|without)\b|没有|不要|无需|别有|并无", re.IGNORECASE)
+_REFUSAL: Final = re.compile(r"\b(?:no|without)\b|没有|不要|无需|别有|并无", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefoley.bundle import MANIFEST, Bundle, Component, open_bundle, write_manifest
+from edgefoley.bundle import MANIFEST, Bundle, open_bundle, write_manifest
 from edgefoley.encoders import named_sounds, with_timbres
 from edgefoley.errors import BundleIntegrityError
 from edgefoley.events import CHANNELS, EventList, with_events, with_unseen_events
@@ -214,13 +214,12 @@ def with_table(folder: Path) -> Path:
     return folder
 
 
-def _with_inputs(bundle: Bundle, inputs: list[dict[str, object]]) -> dict[str, Component]:
-    """The components with other inputs of the conditioner."""
-    specs = {
-        str(i["name"]): TensorSpec(str(i["name"]), tuple(i["shape"]), str(i["dtype"]))  # type: ignore[arg-type]
-        for i in inputs
-    }
-    return {**bundle.components, "conditioner": replace(bundle.components["conditioner"], inputs=specs)}
+def reading_curves(bundle: Bundle) -> Bundle:
+    """The bundle with a conditioner that takes event curves."""
+    conditioner = bundle.components["conditioner"]
+    sync = TensorSpec("sync_feat", (1, "S", CHANNELS), "float32")
+    reads = replace(conditioner, inputs={**conditioner.inputs, "sync_feat": sync})
+    return replace(bundle, components={**bundle.components, "conditioner": reads})
 
 
 def test_the_pipeline_shows_the_denoiser_what_the_prompt_names(tmp_path: Path) -> None:
@@ -245,15 +244,11 @@ def test_the_pipeline_shows_the_denoiser_what_the_prompt_names(tmp_path: Path) -
 def test_words_alone_get_a_rhythm_and_pictures_keep_their_own(tmp_path: Path) -> None:
     folder = with_table(tmp_path / "bundle")
     bundle = open_bundle(folder)
-    sync = {"name": "sync_feat", "shape": [1, "S", CHANNELS], "dtype": "float32"}
-    manifest = json.loads((folder / MANIFEST).read_text())
-    inputs = manifest["components"]["conditioner"]["inputs"]
-    inputs[[i["name"] for i in inputs].index("sync_feat")] = sync
     with Pipeline.open(folder, "fake") as pipeline:
         alone = pipeline.encode(None, "hello", "", Fraction(3, 2))
         seen = pipeline.encode(make_clip(folder, 1), "hello", "")
     assert with_timbres(bundle, alone, 0).sync_feat is None  # this model has another kind of sync features
-    curved = replace(bundle, components=_with_inputs(bundle, inputs))
+    curved = reading_curves(bundle)
     made = [with_timbres(curved, alone, seed) for seed in (0, 1)]
     assert all(c.sync_always and c.sync_feat is not None for c in made)
     assert made[0].sync_feat.shape == (1, 38, CHANNELS)  # type: ignore[union-attr]
@@ -274,15 +269,10 @@ def lasting(tmp_path: Path) -> tuple[Bundle, Conditioning]:
     keys = np.concatenate([made.keys, np.roll(made.keys[:1], 2, axis=1)])
     names, kinds = (*made.names, "dog"), ("lasting", "", "vocal")
     write_timbre_table(replace(made, names=names, kinds=kinds, keys=keys), folder / "timbres.npz")
-    manifest = json.loads((folder / MANIFEST).read_text())
-    write_manifest(folder, manifest)
-    bundle = open_bundle(folder)
-    sync = {"name": "sync_feat", "shape": [1, "S", CHANNELS], "dtype": "float32"}
-    inputs = manifest["components"]["conditioner"]["inputs"]
-    inputs[[i["name"] for i in inputs].index("sync_feat")] = sync
+    write_manifest(folder, json.loads((folder / MANIFEST).read_text()))
     with Pipeline.open(folder, "fake") as pipeline:
         alone = pipeline.encode(None, "hello", "", Fraction(3, 2))
-    return replace(bundle, components=_with_inputs(bundle, inputs)), alone
+    return reading_curves(open_bundle(folder)), alone
 
 
 def activity(bundle: Bundle, conditioning: Conditioning) -> FloatArray:

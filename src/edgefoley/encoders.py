@@ -82,15 +82,16 @@ def with_timbres(bundle: Bundle, conditioning: Conditioning, seed: int) -> Condi
     width = bundle.components["conditioner"].width("sync_feat")
     if not c.timbres or width != CHANNELS:
         return c
+    curve, always = c.sync_feat, c.sync_always
+    if curve is None:
+        frames = grid_count(c.duration, bundle.timeline.sync_rate)
+        curve = table.rhythm(c.timbres[0], c.duration, frames, seed)
+        # Guided, a curve drives what lies between events into silence: good where it shows when, unnatural
+        # where nobody sees. It is needed for silence, and beside another sound, in which events would drown.
+        always = len(c.timbres) == 1 and table.kinds[c.timbres[0]] != SILENT
     wanted = [sound for sound in c.timbres if sound not in c.negative_timbres]
-    if c.sync_feat is not None:
-        return replace(c, sync_feat=table.lasting(c.sync_feat, wanted, c.activity_told, c.suggested))
-    frames = grid_count(c.duration, bundle.timeline.sync_rate)
-    # Guided, a curve drives what lies between events into silence: good where it shows when, unnatural where
-    # nobody sees. It is needed for silence, and beside another sound, in which events would drown.
-    curve, sounds = table.rhythm(c.timbres[0], c.duration, frames, seed), len(c.timbres)
-    always = sounds == 1 and table.kinds[c.timbres[0]] != SILENT
-    return replace(c, sync_feat=table.lasting(curve, wanted), sync_always=always)
+    curve = table.lasting(curve, wanted, c.activity_told, c.suggested)
+    return replace(c, sync_feat=curve, sync_always=always)
 
 
 def read_timbres(bundle: Bundle) -> TimbreTable | None:

@@ -41,14 +41,11 @@ class Heard:
 
 def maker(broken_after: int | None = None) -> Maker:
     """Sounds are the timbres themselves."""
-    made = {"count": 0}
-
     used: list[tuple[str, int]] = []
 
     def sound(concept: Concept, phrase: str, parts: torch.Tensor, seed: int) -> np.ndarray:
-        made["count"] += 1
         used.append((phrase, seed))
-        if made["count"] == broken_after:
+        if len(used) == broken_after:
             raise KeyboardInterrupt
         return parts.numpy()
 

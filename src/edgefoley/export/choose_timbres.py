@@ -27,16 +27,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from edgefoley.bundle import MANIFEST
 from edgefoley.encoders import read_timbres
 from edgefoley.evaluation.embedders import Aisfx
 from edgefoley.export.timbres import Group, origin_of, typical
 from edgefoley.models.timbre import Timbre
-from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.pipeline import Pipeline
 from edgefoley.timeline import grid_count
 from edgefoley.train.likeness import SECONDS, SoundMap
 from edgefoley.train.sounds.library import SoundLibrary
+from edgefoley.train.teachers import load_network
 from edgefoley.train.timbre import Example, examples_in, lesson_shards, loudness_sign
 from edgefoley.train.words.concepts import LANGUAGES, Concept, load_concepts
 from edgefoley.types import Conditioning
@@ -155,23 +154,16 @@ def main() -> None:
     origin, concepts = origin_of(args.runs), load_concepts()
     shards = lesson_shards(args.runs / "school", last=False)
     with Pipeline.open(args.model, threads=args.threads) as pipeline:
-        manifest = json.loads((pipeline.bundle.folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["source"]["weights"].get("transformer.safetensors") != origin["transformer"]:
+        if (
+            pipeline.bundle.manifest["source"]["weights"].get("transformer.safetensors")
+            != origin["transformer"]
+        ):
             raise SystemExit(f"{args.model} was not exported from {args.runs / 'transformer'}")
         heard = SoundMap(SoundLibrary.build(tuple(args.sounds), args.library), Aisfx(args.aisfx), concepts)
         examples = examples_in(shards, loudness_sign(args.runs / "codec"))
-        maker = Maker(pipeline, load_timbre(args.runs / "transformer"))
+        maker = Maker(pipeline, load_network(args.runs / "transformer").timbre_in)
         wanted = [c for c in concepts if args.concepts is None or c.id in args.concepts]
         choose_all(maker, heard, wanted, examples, origin, args.out)
-
-
-def load_timbre(folder: Path) -> Timbre:
-    """The part of a finished transformer that reads examples."""
-    from safetensors.torch import load_file
-
-    model = Transformer(TransformerConfig(**json.loads((folder / "transformer.json").read_text())))
-    model.load_state_dict(load_file(folder / "transformer.safetensors"))
-    return model.eval().timbre_in
 
 
 if __name__ == "__main__":

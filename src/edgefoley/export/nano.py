@@ -27,7 +27,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from edgefoley._version import __version__
-from edgefoley.bundle import open_bundle, write_manifest
+from edgefoley.bundle import open_bundle, sha256, write_manifest
 from edgefoley.convert.efficientnet import find_checkpoint, load_encoder
 from edgefoley.export.compact import store_fp16, store_int8, strip_metadata
 from edgefoley.export.components import SyncGraph, decoder_graph, sync_graph, text_graph, transformer_graphs
@@ -222,7 +222,7 @@ def weight_digests(runs: Path, folder: Path, sync_taken: bool) -> dict[str, str]
     used = ("codec", "text", "transformer", *(() if sync_taken else ("sync",)))
     paths = [*(runs / name / f"{name}.safetensors" for name in used), find_checkpoint()]
     paths += [folder / "sync.onnx"] if sync_taken else []
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {path.name: sha256(path) for path in paths}
 
 
 GUIDANCES = ("guidance", "negative_guidance", "words_guidance")

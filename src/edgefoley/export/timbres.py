@@ -3,7 +3,6 @@ them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from edgefoley.bundle import sha256
 from edgefoley.models.timbre import Timbre
-from edgefoley.timbres import LASTING, SILENT, TimbreTable
+from edgefoley.timbres import SILENT, TimbreTable
 from edgefoley.train.timbre import Example, examples_in, lesson_shards, loudness_sign
 from edgefoley.train.words.captions import CaptionFacts, caption
 from edgefoley.train.words.concepts import LANGUAGES, LEVELS, Concept, load_concepts
@@ -54,7 +54,7 @@ def read_groups(path: Path, runs: Path) -> dict[str, list[Group]]:
 def origin_of(runs: Path) -> dict[str, str]:
     """sha256 of the files in ``runs`` that a choice of examples depends on."""
     paths = {"school": "school/school.json", "transformer": "transformer/transformer.safetensors"}
-    return {name: hashlib.sha256((runs / path).read_bytes()).hexdigest() for name, path in paths.items()}
+    return {name: sha256(runs / path) for name, path in paths.items()}
 
 
 def typical(parts: torch.Tensor, most: int) -> list[int]:
@@ -89,7 +89,7 @@ def timbre_table(
             pooled.append(gain.numpy())
     keys = np.stack([_centre(embed(phrases)) for phrases in texts])
     names = (*(concept.id for concept in concepts), SILENCE)
-    kinds = (*(LASTING if concept.lasts else concept.kind for concept in concepts), SILENT)
+    kinds = (*(concept.table_kind for concept in concepts), SILENT)
     examples_of = np.concatenate(rows), np.concatenate(pooled)
     return TimbreTable(names, kinds, keys, np.array(owner), *examples_of, LEAST)
 

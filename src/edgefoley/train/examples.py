@@ -8,7 +8,7 @@ times, so that every combination works and guidance has an unconditional branch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +85,15 @@ def visual_rows(tokens: int) -> int:
     return max(1, -(-tokens * 2 // 25))
 
 
+def within(hits: Sequence[tuple[float, float]], begin: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times from its beginning (s) and strengths of the (time, strength) ``hits`` in a stretch of ``count``
+    latents."""
+    times, strengths = np.array(hits, dtype=np.float64).reshape(-1, 2).T
+    at = begin / LATENT_RATE
+    inside = (times >= at) & (times < at + count / LATENT_RATE)
+    return times[inside] - at, strengths[inside]
+
+
 def told_curve(
     lesson: Lesson, kinds: Mapping[str, str], loudness: np.ndarray, begin: int
 ) -> np.ndarray | None:
@@ -105,9 +114,7 @@ def told_curve(
     elif not main.hits:
         return None
     else:
-        times, strengths = np.array(main.hits, dtype=np.float64).T
-        inside = (times >= begin / LATENT_RATE) & (times < (begin + count) / LATENT_RATE)
-        times, strengths = times[inside] - begin / LATENT_RATE, strengths[inside]
+        times, strengths = within(main.hits, begin, count)
     return draw_curve(times, np.full(len(times), CERTAIN), strengths, activity, count // 2)
 
 
@@ -143,7 +150,7 @@ class Examples:
         self.loudness = loudness_sign(codec)
         self.captioner, self.batch, self.seed = captioner, batch, seed
         self.concepts = {c.id: c for c in load_concepts()}
-        self.kinds = {c.id: LASTING if c.lasts else c.kind for c in self.concepts.values()}
+        self.kinds = {c.id: c.table_kind for c in self.concepts.values()}
         everything = [c.phrases(lang)[0] for c in self.concepts.values() for lang in ("en", "zh")]
         self.vectors = captioner(everything)[0][:, 0]
         self.timbres = {i: self.timbre(i) for i, lesson in enumerate(self.lessons) if is_example(lesson)}
@@ -207,10 +214,7 @@ class Examples:
         stretch = whole[:, begin : begin + size].astype(np.float32)
         loudness, curve = self.loudness * stretch[0], None
         if picture:
-            times, strengths = np.array(lesson.events, dtype=np.float64).reshape(-1, 2).T
-            at = begin / LATENT_RATE
-            inside = (times >= at) & (times < at + tokens / 25)
-            noisy = degrade(times[inside] - at, strengths[inside], tokens / 25, rng)
+            noisy = degrade(*within(lesson.events, begin, size), tokens / 25, rng)
             activity = np.array(lesson.activity, dtype=np.float32)
             curve = draw_curve(*noisy, activity[begin : begin + size], tokens)
             if timbres and rng.random() < TOLD:

@@ -16,36 +16,23 @@ from importlib.resources import files
 from typing import Final
 
 from edgefoley.errors import EdgeFoleyError
+from edgefoley.timbres import LASTING
 from edgefoley.train.scenes.truth import ACTIONS, MATERIALS
 
 KINDS: Final = ("impact", "step", "vocal", "burst", "texture")
 LANGUAGES: Final = ("en", "zh")
 LEVELS: Final = (0, 1, 2)
 MIN_PHRASES: Final = 4
+# Most typical actions of continuous sounds that need nobody who keeps moving something.
+GOES_ON: Final = {
+    "ambience", "bubbles", "clap", "crowd", "engine", "flames", "flow", "rain", "rotor", "steam", "waves",
+    "wind",
+}  # fmt: skip
 COLUMNS: Final = ("id", "kind", "share", "labels", "actions", "striker", "struck", "en", "zh")
 
 
 class ConceptTableError(EdgeFoleyError):
     """The concept table breaks one of its rules; the message names the row and the rule."""
-
-
-# Most typical actions of continuous sounds that need nobody who keeps moving something.
-GOES_ON = frozenset(
-    (
-        "ambience",
-        "bubbles",
-        "clap",
-        "crowd",
-        "engine",
-        "flames",
-        "flow",
-        "rain",
-        "rotor",
-        "steam",
-        "waves",
-        "wind",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +62,11 @@ class Concept:
     def lasts(self) -> bool:
         """Whether it goes on by itself, whatever is seen to move: rain and engines do, a scrape does not."""
         return self.kind == "texture" and self.actions[0] in GOES_ON
+
+    @property
+    def table_kind(self) -> str:
+        """Its kind in a bundle's table of timbres."""
+        return LASTING if self.lasts else self.kind
 
     def phrases(self, language: str) -> tuple[str, ...]:
         """Phrases in `language` ("en" or "zh"); ValueError for any other language."""

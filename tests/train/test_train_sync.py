@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgefoley.train.scenes.pool import Crop, Pool, render_shard  # noqa: E402
-from edgefoley.train.sync import calibrate  # noqa: E402
+from edgefoley.train.sync import calibrate, located  # noqa: E402
 from edgefoley.train.sync_crops import (  # noqa: E402
     FAR,
     Batches,
@@ -21,6 +21,7 @@ from edgefoley.train.sync_crops import (  # noqa: E402
     overlaid,
     panned,
     placed,
+    spots,
     targets,
 )
 
@@ -51,7 +52,7 @@ def test_every_second_frame_makes_frames_older_not_events_other(pool):
 def test_targets_have_a_bump_of_one_at_each_event():
     crop = Crop(
         np.zeros((25, 4, 4), np.uint8), np.zeros(25, np.float32), np.array([0.2, 0.7]), np.array([0.3, 0.9]),
-        np.zeros(50, np.float32), "drop",
+        np.full((2, 2), 0.5), np.zeros(50, np.float32), "drop",
     )  # fmt: skip
     bumps, strength = targets(crop)
     assert bumps[10] == pytest.approx(1) and bumps[35] == pytest.approx(1)
@@ -82,11 +83,12 @@ def test_what_lies_over_or_around_a_stretch_is_repeated_where_it_is(pool):
         moving = 0
         for seed in range(6):
             made = change(np.random.default_rng(seed), thin, other)
+            made = made[0] if isinstance(made, tuple) else made
             step = np.abs(np.diff(made.astype(int), axis=0)).max((1, 2))
             assert np.all(step[~new] == 0)
             moving += bool(np.all(step[new] > 0))
         assert moving >= 2  # around a distant one the picture may stand still
-    swayed = panned(np.random.default_rng(0), thin, np.repeat(other[:1], 50, 0))
+    swayed, _ = panned(np.random.default_rng(0), thin, np.repeat(other[:1], 50, 0), thin.places)
     step = np.abs(np.diff(swayed.astype(int), axis=0)).max((1, 2))
     assert np.all(step[new] > 0) and np.all(step[~new] == 0)
 
@@ -95,7 +97,7 @@ def test_a_distant_stretch_fills_a_part_of_the_picture(pool):
     crop = pool.crop(0, 0.0, 10)
     white = replace(crop, frames=np.full_like(crop.frames, 255))
     for seed in range(10):
-        made = distant(np.random.default_rng(seed), white, np.zeros_like(crop.frames))
+        made, _ = distant(np.random.default_rng(seed), white, np.zeros_like(crop.frames))
         share = made[3].mean() / 255
         assert 0.03 < share < 0.6 and made.max() >= 254 and made.min() == 0
 
@@ -105,12 +107,66 @@ def test_augmentation_keeps_a_moving_thing_moving_at_the_same_frames():
     frames[17:, 30:70, 30:70] = 200
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        moved = placed(rng, frames)
+        moved, _ = placed(rng, frames, np.zeros((0, 2)))
         change = np.abs(np.diff(moved.astype(int), axis=0)).mean((1, 2))
         assert change.argmax() == 16 and change[:16].max() == 0 and change[17:].max() == 0
-        noisy = augment(rng, frames)
+        noisy, _ = augment(rng, frames, np.zeros((0, 2)))
         assert noisy.shape == frames.shape and noisy.dtype == np.uint8
         assert np.abs(np.diff(noisy.astype(int), axis=0)).mean((1, 2)).argmax() == 16
+
+
+def _dot(places, size=112):
+    """A stretch that is black but for a white spot of 7 pixels at each of its events' places, all in it."""
+    frames = np.zeros((30, size, size), np.uint8)
+    for x, y in places:
+        a, b = round(y * size - 0.5), round(x * size - 0.5)
+        frames[:, a - 3 : a + 4, b - 3 : b + 4] = 255
+    times = np.full(len(places), 0.6)
+    return Crop(
+        frames, np.zeros(30, np.float32), times, np.ones(len(places)), np.array(places), np.zeros(60, np.float32),
+        "strike",
+    )  # fmt: skip
+
+
+def test_places_of_events_go_where_the_pictures_go():
+    crop = _dot([(0.3, 0.6)])
+    dark = replace(crop, frames=np.zeros_like(crop.frames))
+    changes = (
+        lambda rng, seen: distant(rng, seen, dark.frames),
+        lambda rng, seen: panned(rng, seen, seen.frames, seen.places),
+        lambda rng, seen: placed(rng, seen.frames, seen.places),
+    )
+    for change in changes:
+        shifts = []
+        for seed in range(12):
+            (frames, places), (plain, _) = (change(np.random.default_rng(seed), x) for x in (crop, dark))
+            picture = frames[15].astype(float) - plain[15]  # 0.6 s
+            if picture.max() < 200:  # outside the picture, or behind a soft edge
+                continue
+            y, x = (np.argwhere(picture > 128).mean(0) + 0.5) / 112
+            assert (x, y) == pytest.approx(tuple(places[0]), abs=0.012)
+            shifts.append(abs(x - 0.3) + abs(y - 0.6))
+        assert len(shifts) > 5 and max(shifts) > 0.03
+
+
+def test_spots_are_where_and_when_events_are_seen():
+    times, places = np.array([0.2, 0.5, 0.7]), np.array([[0.25, 0.75], [0.5, 1.2], [0.9, 0.1]])
+    found = spots(times, places, 25, 14).astype(float)
+    assert found.shape == (50, 14, 14)
+    assert np.unravel_index(found[:20].argmax(), (20, 14, 14)) == (10, 10, 3)
+    assert found[25].max() == 0  # outside the picture
+    assert np.unravel_index(found[30:].argmax(), (20, 14, 14)) == (5, 1, 12)
+    assert 0.7 < found[10].max() <= 1 and found[14:20].max() < 1e-4
+
+
+def test_only_the_place_of_an_event_lowers_the_loss_of_places():
+    target = torch.from_numpy(spots(np.array([0.2]), np.array([[0.25, 0.75]]), 10, 14)).float()[None]
+    nowhere = torch.full_like(target, -6.0)
+    right, wrong = nowhere.clone(), nowhere.clone()
+    right[0, 10, 10, 3] = wrong[0, 10, 3, 10] = 4.0
+    assert located(right, target) < 0.8 * located(nowhere, target) < located(wrong, target)
+    exact = torch.logit(target.clamp(1e-4, 1 - 1e-4))
+    assert located(exact, target) < 1e-3
 
 
 def test_agreement_is_small_for_equal_twins_and_chance_for_strangers():

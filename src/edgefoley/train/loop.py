@@ -13,12 +13,15 @@ import math
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,23 @@ def _resume(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, ave
     average.state = {k: v.to(average.state[k].device) for k, v in state["average"].items()}
     average.step = state["step"]
     torch.set_rng_state(state["rng"])
+
+
+class Ahead(Generic[T]):
+    """A function of the step, whose value for the next step is made in another thread while the newest one is
+    used. The function is only ever called in that thread."""
+
+    def __init__(self, make: Callable[[int], T]) -> None:
+        self._make, self._thread = make, ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[T]] | None = None
+
+    def __call__(self, step: int) -> T:
+        ready = self._next
+        if ready is None or ready[0] != step:
+            ready = step, self._thread.submit(self._make, step)
+        value = ready[1].result()
+        self._next = step + 1, self._thread.submit(self._make, step + 1)
+        return value
 
 
 def adopt(module: nn.Module, folder: Path) -> int:

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from edgefoley.metrics.onsets import classical_onsets, match_onsets, onset_f1, pick_peaks
 from edgefoley.models.sync import SyncConfig, SyncEncoder
-from edgefoley.train.loop import LoopConfig, adopt, mark_done, train
+from edgefoley.train.loop import Ahead, LoopConfig, adopt, mark_done, train
 from edgefoley.train.precision import mixed
 from edgefoley.train.scenes import photos
 from edgefoley.train.scenes.pool import EVENT_RATE, SYNC_RATE, Pool, render_shard
@@ -32,8 +32,8 @@ from edgefoley.train.sync_crops import KINDS, Batches, agreement
 
 VALIDATION_SEED = 1_000_000  # training seeds count up from 0 and never come here
 INSTANT = 32  # width of the features that twins must agree on
-WEIGHTS = {"event": 1.0, "strength": 0.1, "activity": 0.1, "kind": 0.02, "twins": 0.02}
-Features = Callable[[Tensor, Tensor], Tensor]
+WEIGHTS = {"event": 1.0, "where": 0.1, "strength": 0.1, "activity": 0.1, "kind": 0.02, "twins": 0.02}
+Results = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor | None]]
 MIN_GAP_S = 0.08
 FAINTEST = -6.0  # logit of the faintest peaks that calibration looks at
 
@@ -50,16 +50,14 @@ class SyncTrainer(nn.Module):
         self.instant = nn.Linear(config.width, INSTANT)
 
 
-def losses(
-    module: SyncTrainer, features: Features, batch: dict[str, Tensor], twins: int
-) -> dict[str, Tensor]:
+def losses(module: SyncTrainer, results: Results, batch: dict[str, Tensor], twins: int) -> dict[str, Tensor]:
     """Named scalars; `loss` is minimised. Near an event an error weighs more: events fill 3 % of the grid.
-    ``features``: the encoder's own method or a compiled one."""
+    ``results``: the encoder's own method or a compiled one."""
     device = batch["frames"].device.type
     with mixed(device):
-        feat = features(*module.encoder.training_pictures(batch["frames"], batch["ages"]))
+        pictures = module.encoder.training_pictures(batch["frames"], batch["ages"])
+        feat, logits, where = results(*pictures)
         hidden = torch.relu(feat)
-        logits = module.encoder.events(hidden).flatten(1)
         strength, activity = module.strength(hidden).flatten(1), module.activity(hidden).flatten(1)
         kind = module.action(hidden.mean(1))
         instant = module.instant(hidden)
@@ -74,12 +72,21 @@ def losses(
         "activity": (activity.float().sigmoid() - batch["activity"]).square().mean(),
         "kind": functional.cross_entropy(kind.float(), batch["action"]),
     }
+    if where is not None:
+        parts["where"] = located(where.float(), batch["where"].float())
     if twins:
         parts["twins"] = agreement(instant[:twins], instant[-twins:])
     return {
         "loss": sum((WEIGHTS[name] * value for name, value in parts.items()), event.new_zeros(())),
         **parts,
     }
+
+
+def located(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of every place and time, weighed by the squared error, per event: the easy nowhere and
+    never, nearly all there is, counts for nothing (quality focal loss, Li et al. 2020, arXiv 2006.04388)."""
+    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (entropy * (logits.sigmoid() - target).square()).sum() / (target.sum() + 1.0)
 
 
 @torch.inference_mode()
@@ -204,15 +211,15 @@ def run(args: argparse.Namespace) -> None:
             f"{adopt(module, args.start)} of {len(module.state_dict())} tensors from {args.start}", flush=True
         )
     module.to(args.device)
-    batches = Batches(pool, args.batch, args.frames, args.seed, args.twins)
-    features: Features = module.encoder.features
+    batches = Ahead(Batches(pool, args.batch, args.frames, args.seed, args.twins))
+    results: Results = module.encoder.results
     if args.compile:
-        features = torch.compile(features, dynamic=False)
+        results = torch.compile(results, dynamic=False)
 
     def loss_fn(step: int) -> dict[str, Tensor]:
         module.train()
         batch = {key: value.to(args.device) for key, value in batches(step).items()}
-        return losses(module, features, batch, args.twins)
+        return losses(module, results, batch, args.twins)
 
     def validate(_: nn.Module) -> dict[str, float]:
         found = [pick_peaks(c, -1.0, MIN_GAP_S) for c in event_curves(module.encoder, held_out)]

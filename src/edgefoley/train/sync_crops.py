@@ -23,8 +23,12 @@ from edgefoley.train.scenes.motion import Wobble
 from edgefoley.train.scenes.pool import EVENT_RATE, QUIET, SYNC_RATE, Crop, Pool
 from edgefoley.train.scenes.truth import ACTIONS
 
+Places = NDArray[np.float64]  # (E, 2): x, y of events as fractions of the picture
+
 KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that names it
 SPREAD_S = 0.015  # of the Gaussian target around an event
+SPREAD = 0.06  # the same in space, in widths of the picture
+PLACE = 8  # pixels of a place at which the encoder may tell events apart
 DISTRACTED = 0.25  # share of stretches over which a film without events lies half transparent
 DISTANT = 0.25  # share of stretches that fill a small part of such a film's picture
 PANNED = 0.25  # share of stretches over which the camera moves
@@ -43,6 +47,22 @@ def targets(crop: Crop) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return bumps.astype(np.float32), crop.strengths[distance.argmin(1)].astype(np.float32)
 
 
+def spots(times: NDArray[np.float64], places: Places, count: int, side: int) -> NDArray[np.float16]:
+    """(2 * count, side, side): how near in time and place each cell of the picture is to an event; events at
+    ``times`` (E,) s and ``places`` outside the picture are left out."""
+    found = np.zeros((2 * count, side, side), np.float32)
+    middles = (np.arange(side) + 0.5) / side
+    for t, place in zip(times, places, strict=True):
+        if np.any(place < 0) or np.any(place > 1):
+            continue
+        near = np.exp(-0.5 * ((np.arange(2 * count) / EVENT_RATE - t) / SPREAD_S) ** 2)
+        x, y = (np.exp(-0.5 * ((middles - p) / SPREAD) ** 2) for p in place)
+        span = slice(max(0, int(t * EVENT_RATE) - 5), int(t * EVENT_RATE) + 7)
+        bump = near[span, None, None] * (y[:, None] * x[None])
+        found[span] = np.maximum(found[span], bump)
+    return found.astype(np.float16)
+
+
 def shaded(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Random gamma, gain, offset and inversion of the shades; one choice for the whole stretch."""
     shades = np.arange(256) / 255.0
@@ -52,7 +72,9 @@ def shaded(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.ui
     return (np.clip(shades, 0, 1) * 255).astype(np.uint8)[frames]
 
 
-def placed(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def placed(
+    rng: np.random.Generator, frames: NDArray[np.uint8], places: Places
+) -> tuple[NDArray[np.uint8], Places]:
     """Mirrored or not, shrunk by up to 45 % per axis between bars or enlarged by 10 %, moved a little: real
     clips are letterboxed, squashed and framed in every way."""
     size = frames.shape[1]
@@ -66,16 +88,24 @@ def placed(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.ui
     whole, out = (size, size), np.empty_like(frames)
     for i, frame in enumerate(frames):
         out[i] = cv2.warpAffine(frame, matrix, whole, borderMode=cv2.BORDER_CONSTANT, borderValue=bar)
-    return out
+    return out, mapped(matrix, places, size)
 
 
-def augment(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def mapped(matrix: NDArray[np.float64], places: Places, size: int) -> Places:
+    """Where a map of pixels (2, 3) takes ``places``, fractions of a picture of ``size`` pixels."""
+    pixels = places * size - 0.5  # a pixel's own coordinates are those of its middle
+    return (pixels @ matrix[:, :2].T + matrix[:, 2] + 0.5) / size
+
+
+def augment(
+    rng: np.random.Generator, frames: NDArray[np.uint8], places: Places
+) -> tuple[NDArray[np.uint8], Places]:
     """Other shades, in half of the cases another place in the picture, at times blur, and noise that differs
     from frame to frame."""
     if rng.random() < 0.5:
-        frames = placed(rng, frames)
+        frames, places = placed(rng, frames, places)
     elif rng.random() < 0.5:
-        frames = frames[:, :, ::-1]
+        frames, places = frames[:, :, ::-1], np.array([1.0, 0.0]) + places * [-1, 1]
     frames = shaded(rng, frames)
     if rng.random() < 0.2:  # out of focus, or enlarged from a small picture
         sigma = rng.uniform(0.4, 1.4)
@@ -84,7 +114,7 @@ def augment(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.u
         grain = rng.normal(0, rng.uniform(1, 6), (8, *frames.shape[1:])).astype(np.int16)
         noisy = frames.astype(np.int16) + grain[rng.integers(0, 8, len(frames))]
         frames = np.clip(noisy, 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(frames)
+    return np.ascontiguousarray(frames), places
 
 
 def shown_at(crop: Crop) -> NDArray[np.int64]:
@@ -102,8 +132,11 @@ def overlaid(rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]) -> 
     return np.round(mixed).astype(np.uint8)
 
 
-def distant(rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The stretch as a soft-edged part of ``other``'s picture, which moves or stands still."""
+def distant(
+    rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], Places]:
+    """The stretch as a soft-edged part of ``other``'s picture, which moves or stands still, and its places
+    there."""
     size = crop.frames.shape[1]
     width, height = np.round(size * rng.uniform(0.35, 0.75) * rng.uniform(0.8, 1.0, 2)).astype(int)
     x, y = (int(rng.integers(size - side + 1)) for side in (width, height))
@@ -116,20 +149,29 @@ def distant(rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]) -> N
         part = picture[y : y + height, x : x + width]
         small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
         part[:] = np.round(part + soft * (small.astype(np.float32) - part)).astype(np.uint8)
-    return out
+    return out, (crop.places * [width, height] + [x, y]) / size
 
 
-def panned(rng: np.random.Generator, crop: Crop, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """``frames``, a little enlarged, by a camera that pans and sways."""
+def panned(
+    rng: np.random.Generator, crop: Crop, frames: NDArray[np.uint8], places: Places
+) -> tuple[NDArray[np.uint8], Places]:
+    """``frames``, a little enlarged, by a camera that pans and sways, and the places of the stretch's events
+    as they are when they happen."""
     size, zoom = frames.shape[1], rng.uniform(1.05, 1.3)
     reach = size * (zoom - 1) / 2
     sway = [Wobble.random(rng, reach * rng.uniform(0.2, 1.0), 0.15, 3.0) for _ in range(2)]
+
+    def matrix(t: float) -> NDArray[np.float64]:
+        x, y = (np.clip(wobble.at(t), -reach, reach) - reach for wobble in sway)
+        return np.array([[zoom, 0, x], [0, zoom, y]])
+
     out = np.empty_like(frames)
     for i, first in enumerate(shown_at(crop)):
-        x, y = (np.clip(wobble.at(first / SYNC_RATE), -reach, reach) - reach for wobble in sway)
-        matrix = np.array([[zoom, 0, x], [0, zoom, y]])
-        out[i] = cv2.warpAffine(frames[i], matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
-    return out
+        out[i] = cv2.warpAffine(
+            frames[i], matrix(first / SYNC_RATE), (size, size), borderMode=cv2.BORDER_REFLECT_101
+        )
+    moved = [mapped(matrix(t), place[None], size) for t, place in zip(crop.times, places, strict=True)]
+    return out, np.concatenate([np.zeros((0, 2)), *moved])
 
 
 class Batches:
@@ -161,11 +203,13 @@ class Batches:
         rate = len(stamps) / self.pool.seconds * cut[3]
         crop = self.pool.crop(*cut, 2 if rate > 20 and rng.random() < THINNED else 1)
         bumps, strength = targets(crop)
-        frames = self._among_others(rng, crop)
+        frames, places = self._among_others(rng, crop)
         if rng.random() < PANNED:
-            frames = panned(rng, crop, frames)
+            frames, places = panned(rng, crop, frames, places)
+        frames, places = augment(rng, frames, places)
         return {
-            "frames": augment(rng, frames),
+            "frames": frames,
+            "where": spots(crop.times, places, len(crop.ages), frames.shape[1] // PLACE),
             "ages": crop.ages,
             "bumps": bumps,
             "strength": strength,
@@ -173,13 +217,15 @@ class Batches:
             "action": np.array(KINDS.index(crop.action)),
         }
 
-    def _among_others(self, rng: np.random.Generator, crop: Crop) -> NDArray[np.uint8]:
-        """The stretch's frames, at times together with a film in which nothing sounds."""
+    def _among_others(self, rng: np.random.Generator, crop: Crop) -> tuple[NDArray[np.uint8], Places]:
+        """The stretch's frames and places, at times together with a film in which nothing sounds."""
         way = rng.random()
         if not self.calm or way >= DISTRACTED + DISTANT:
-            return crop.frames
+            return crop.frames, crop.places
         other = self.pool.crop(int(rng.choice(self.calm)), self._start(rng), self.frames).frames
-        return overlaid(rng, crop, other) if way < DISTRACTED else distant(rng, crop, other)
+        if way < DISTRACTED:
+            return overlaid(rng, crop, other), crop.places
+        return distant(rng, crop, other)
 
 
 def agreement(one: Tensor, other: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from edgefoley.train.scenes.program import Cast
 from edgefoley.train.scenes.stage import Stage
 from edgefoley.train.scenes.truth import ACTIVITY_RATE, Contact, Film, Source, Truth
 
-RENDERER_VERSION: Final = 3  # raised whenever the same seed would draw something else
+RENDERER_VERSION: Final = 4  # raised whenever the same seed would draw something else
 QUIET: Final = "quiet"  # no source at all; not one of truth.ACTIONS, since nothing acts
 
 _CONTACT_SHARES: Final = {

@@ -76,7 +76,8 @@ def rhythm(rng: Rng, seconds: float) -> list[float]:
 
 @dataclass(frozen=True)
 class _Swing:
-    """One gap between contacts: leave at 0 s, rise to `rebound`, move to `windup`, fall back to height 0."""
+    """One gap between contacts: leave at 0 s, rise to `rebound` (`slowing` 1: at one speed, 2: slower and
+    slower), move to `windup`, fall back to height 0."""
 
     dwell: float
     rise: float
@@ -84,6 +85,7 @@ class _Swing:
     windup: float
     fall: float
     power: float
+    slowing: float
     feints: tuple[tuple[float, float, float], ...]  # (centre as absolute time, half width, depth 0..0.8)
 
 
@@ -91,8 +93,9 @@ class Strikes:
     """Height of a tool over its target: 0 exactly at the contacts, positive elsewhere (except while it
     dwells).
 
-    The velocity reverses at each contact (an accelerating fall, a decelerating rise), as in billiard-type
-    impacts.
+    The velocity reverses at each contact, mostly as in billiard-type impacts (an accelerating fall, a
+    decelerating rise). Some hands let the tool lie on its target and lift it at a jerk, some turn it at the
+    top as abruptly as at the bottom: neither makes a sound.
     """
 
     def __init__(self, rng: Rng, seconds: float, times: list[float] | None = None) -> None:
@@ -101,6 +104,8 @@ class Strikes:
         dwell = float(rng.uniform(0.0, 0.12)) * (rng.random() < 0.5)
         quick = float(rng.uniform(0.05, 0.2))
         rebound = float(rng.uniform(0.08, 1.0))
+        manner = pick(rng, "free", "free", "lies", "turns")
+        least = 1.0 if manner == "turns" else 1.6  # power of the fall, 1: at one speed
         self._edges = [-10.0, *self.times, seconds + 10.0]
         self._swings: list[_Swing] = []
         # people wave a tool about between strikes: reversals in the air that make no sound
@@ -109,6 +114,15 @@ class Strikes:
             gap = end - start - min(dwell, 0.15 * (end - start))
             fall = min(quick * float(rng.uniform(0.8, 1.6)), 0.5 * gap)
             rise = min(float(rng.uniform(0.06, 0.3)), 0.5 * gap)
+            slowing = 2.0
+            if manner != "free" and end - start < 3.0:
+                slowing = float(rng.uniform(1.0, 2.0))
+                if manner == "lies":
+                    gap *= float(rng.uniform(0.35, 1.0))
+                    rise, fall = min(rise, 0.4 * gap), min(fall, 0.5 * gap)
+                elif gap < 1.2:
+                    fall = gap * float(rng.uniform(0.3, 0.6))
+                    rise = gap - fall
             crowd = min(1.0, gap / 0.3)
             windup = self.reach * crowd * float(rng.uniform(0.35, 1.0))
             feints = []
@@ -118,18 +132,19 @@ class Strikes:
                     feints.append(
                         (
                             float(rng.uniform(low, high)),
-                            float(rng.uniform(0.1, 0.22)),
-                            float(rng.uniform(0.2, 0.75)),
+                            float(rng.uniform(0.1, 0.25)),
+                            float(rng.uniform(0.2, 0.95)),
                         )
                     )
             self._swings.append(
                 _Swing(
                     end - start - gap,
                     rise,
-                    windup if gap < 0.3 else windup * rebound,
+                    windup if gap < 0.3 or rise + fall > 0.99 * gap else windup * rebound,
                     windup,
                     fall,
-                    float(rng.uniform(1.6, 3.0)),
+                    float(rng.uniform(least, 3.0 if least > 1 else 2.0)),
+                    slowing,
                     tuple(feints),
                 )
             )
@@ -157,11 +172,9 @@ class Strikes:
         if u <= 0.0:
             return 0.0
         if u < s.rise:
-            return s.rebound * (1.0 - (1.0 - u / s.rise) ** 2)
+            return s.rebound * (1.0 - (1.0 - u / s.rise) ** s.slowing)
         span = max(1e-6, end - s.fall - start - s.dwell - s.rise)
-        level = s.rebound + (s.windup - s.rebound) * smoothstep(
-            1.6 * (u - s.rise) / min(span, 1.5) if span < 5 else 1.0
-        )
+        level = s.rebound + (s.windup - s.rebound) * smoothstep(1.6 * (u - s.rise) / min(span, 1.5))
         free = min(1.0, (u - s.rise) / 0.1, (end - s.fall - t) / 0.1)
         level *= 1.0 + free * max(-0.75, self._hover.at(t))
         for centre, half, depth in s.feints:

@@ -29,14 +29,16 @@ QUALITY: Final = 90
 
 @dataclass(frozen=True)
 class Crop:
-    """A stretch on the grid: gray frames (S, h, w) uint8, ages (S,) s, times (E,) s and strengths (E,) of the
-    visible contacts, activity (2S,) of the loudest visible source, the film's action.
+    """A stretch on the grid: gray frames (S, h, w) uint8, ages (S,) s, times (E,) s, strengths (E,) and
+    places (E, 2) (x, y of the picture, 0..1) of the visible contacts, activity (2S,) of the loudest visible
+    source, the film's action.
     """
 
     frames: NDArray[np.uint8]
     ages: NDArray[np.float32]
     times: NDArray[np.float64]
     strengths: NDArray[np.float64]
+    places: NDArray[np.float64]
     activity: NDArray[np.float32]
     action: str
 
@@ -99,7 +101,8 @@ def render_shard(
 
 class Pool:
     """Every whole shard of a folder. `len` is the number of films; `films[i]` is the record of film i, with
-    its seed, action, look, timestamps (F,), and the visible contacts' times and strengths (E,). Frames are
+    its seed, action, look, timestamps (F,), and the visible contacts' times, strengths (E,)
+    and places (E, 2). Frames are
     read through a memory map. ``keep``: every gray frame is decoded once and kept (12.5 kB at 112 pixels).
     Raises FileNotFoundError for a folder without shards and ValueError for shards of another renderer, or of
     several lengths."""
@@ -174,7 +177,8 @@ class Pool:
         at = (start_s + np.arange(2 * count) / EVENT_RATE * speed) * ACTIVITY_RATE
         activity = np.interp(at, np.arange(len(record["activity"])), record["activity"]).astype(np.float32)
         frames = np.stack(self._gray(index, picked))
-        return Crop(frames, ages, times[keep], record["strengths"][keep], activity, record["action"])
+        strengths, places = record["strengths"][keep], record["places"][keep]
+        return Crop(frames, ages, times[keep], strengths, places, activity, record["action"])
 
 
 def _unpacked(record: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -195,6 +199,7 @@ def _unpacked(record: dict[str, Any], seconds: float) -> dict[str, Any]:
         "truth": Truth(sources, contacts, activity, seconds),
         "times": np.array([c.time_s for c in seen], np.float64),
         "strengths": np.array([c.strength for c in seen], np.float64),
+        "places": np.array([c.place for c in seen], np.float64).reshape(-1, 2),
         "activity": _visible_activity(sources, contacts, activity),
     }
 

@@ -123,8 +123,8 @@ def _dot(places, size=112):
         frames[:, a - 3 : a + 4, b - 3 : b + 4] = 255
     times = np.full(len(places), 0.6)
     return Crop(
-        frames, np.zeros(30, np.float32), times, np.ones(len(places)), np.array(places), np.zeros(60, np.float32),
-        "strike",
+        frames, np.zeros(30, np.float32), times, np.ones(len(places)), np.array(places),
+        np.zeros(60, np.float32), "strike",
     )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -33,6 +32,7 @@ from edgefoley.export.timbres import Group, origin_of, typical
 from edgefoley.models.timbre import Timbre
 from edgefoley.pipeline import Pipeline
 from edgefoley.timeline import grid_count
+from edgefoley.train.files import write_whole
 from edgefoley.train.likeness import SECONDS, SoundMap
 from edgefoley.train.sounds.library import SoundLibrary
 from edgefoley.train.teachers import load_network
@@ -131,9 +131,7 @@ def choose_all(
         groups = choose(maker, heard, concept, parts)
         chosen[concept.id] = [[own[i].place for i in group] for group in groups]
         print(f"{concept.id}: {[len(group) for group in groups]} of {len(own)} examples", flush=True)
-        temporary = out.with_suffix(".part")
-        temporary.write_text(json.dumps(made, indent=0) + "\n")
-        os.replace(temporary, out)
+        write_whole(out, json.dumps(made, indent=0) + "\n")
     return chosen
 
 

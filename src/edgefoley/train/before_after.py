@@ -38,9 +38,10 @@ from edgefoley.metrics.audio_quality import log_mel_distance
 from edgefoley.metrics.onsets import onset_f1, pick_peaks
 from edgefoley.models.transformer import Transformer, sync_rows, visual_positions
 from edgefoley.timeline import EVENT_RATE
+from edgefoley.train.files import write_whole
 from edgefoley.train.sampler import Velocity, trajectory, velocity_of
 from edgefoley.train.sounds.onsets import EARLY_S, onset_times, to_16k
-from edgefoley.train.teachers import Batch, write_whole
+from edgefoley.train.teachers import Batch
 from edgefoley.train.unwanted import fold, without_negatives
 
 Wave = npt.NDArray[np.float32]

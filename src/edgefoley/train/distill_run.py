@@ -18,8 +18,9 @@ from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.train.before_after import Decode, Row, Trial
 from edgefoley.train.codec import load_codec
 from edgefoley.train.examples import Captioner, Examples
+from edgefoley.train.files import write_whole
 from edgefoley.train.loop import LoopConfig, log_line
-from edgefoley.train.teachers import Origin, save_network, write_whole
+from edgefoley.train.teachers import Origin, save_network
 from edgefoley.train.transformer import TEXT_WIDTH, channel_weights, with_timbres
 from edgefoley.train.unwanted import ExamplesWithNegatives
 

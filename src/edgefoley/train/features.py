@@ -11,7 +11,6 @@ clips of your own, any script that calls the encoders can.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -26,6 +25,7 @@ from edgefoley.errors import UsageError
 from edgefoley.models.transformer import TransformerConfig
 from edgefoley.train.before_after import Decode
 from edgefoley.train.distill_run import CHECK_SEED, TRAIN_SEED, check_widths
+from edgefoley.train.files import whole
 
 PARTS: Final = ("latents", "text", "mask", "negative", "negative_mask", "visual", "sync", "flags")
 NO_WORDS, NO_SIGHT = 0.1, 0.1  # shares of examples without words, pictures, events: for guidance
@@ -39,10 +39,9 @@ def write_shard(folder: Path, number: int, parts: Mapping[str, Tensor]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"features_{number:04d}.safetensors"
     # Copies: parts may share memory, which the format refuses.
-    save_file(
-        {name: part.cpu().contiguous().clone() for name, part in parts.items()}, path.with_suffix(".part")
-    )
-    os.replace(path.with_suffix(".part"), path)
+    copies = {name: value.cpu().contiguous().clone() for name, value in parts.items()}
+    with whole(path) as part:
+        save_file(copies, part)
     return path
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,8 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from edgefoley.train.files import whole, write_whole
 
 T = TypeVar("T")
 
@@ -53,9 +54,8 @@ def learning_rate(config: LoopConfig, step: int) -> float:
 def save_atomic(state: dict[str, Any], path: Path) -> None:
     """``torch.save`` to a temporary name, then move: a kill leaves the old file or the new one, never
     half."""
-    temporary = path.with_suffix(path.suffix + ".part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with whole(path) as part:
+        torch.save(state, part)
 
 
 def log_line(folder: Path, line: dict[str, Any]) -> None:
@@ -189,6 +189,4 @@ def adopt(module: nn.Module, folder: Path) -> int:
 def mark_done(folder: Path, average: Average, config: LoopConfig) -> None:
     """Write ``done.json``, unless ``minutes`` stopped the run before its last step. Call it last of all."""
     if average.step >= config.steps:
-        temporary = folder / "done.json.part"
-        temporary.write_text(json.dumps({"steps": average.step}) + "\n")
-        os.replace(temporary, folder / "done.json")
+        write_whole(folder / "done.json", json.dumps({"steps": average.step}) + "\n")

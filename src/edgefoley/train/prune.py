@@ -30,9 +30,10 @@ from edgefoley.models.transformer import Transformer, TransformerConfig
 from edgefoley.train.before_after import Contestant, Row, write_table
 from edgefoley.train.distill_run import BEFORE, Effort, Say, Source, claim, described, finish, kept, trial_of
 from edgefoley.train.distill_student import Lesson, measured, teach
+from edgefoley.train.files import write_whole
 from edgefoley.train.importance import Group, Probe, Stack, groups_of, network_blocks, strongest
 from edgefoley.train.loop import log_line, mark_done
-from edgefoley.train.teachers import NetworkTeacher, load_network, save_network, write_whole
+from edgefoley.train.teachers import NetworkTeacher, load_network, save_network
 
 CUT: Final = "cut"  # subfolder: the smaller network before it heals
 IMPORTANCE: Final = "importance.json"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from torch.nn import functional
 
 from edgefoley.metrics.onsets import classical_onsets, match_onsets, onset_f1, pick_peaks
 from edgefoley.models.sync import SyncConfig, SyncEncoder
+from edgefoley.train.files import whole, write_whole
 from edgefoley.train.loop import Ahead, LoopConfig, adopt, mark_done, train
 from edgefoley.train.precision import mixed
 from edgefoley.train.scenes import photos
@@ -168,8 +168,8 @@ def save_encoder(encoder: SyncEncoder, folder: Path, extra: dict) -> None:
         for k, v in encoder.state_dict().items()
         if v.is_floating_point()
     }
-    save_file(tensors, folder / "sync.safetensors.part")
-    os.replace(folder / "sync.safetensors.part", folder / "sync.safetensors")
+    with whole(folder / "sync.safetensors") as part:
+        save_file(tensors, part)
     sizes = {
         "parameters": sum(p.numel() for p in encoder.parameters()),
         "flops_per_frame": encoder.flops_per_frame(),
@@ -178,8 +178,7 @@ def save_encoder(encoder: SyncEncoder, folder: Path, extra: dict) -> None:
         {"config": encoder.config.to_json(), "context_frames": encoder.context_frames, **sizes, **extra},
         indent=1,
     )
-    (folder / "sync.json.part").write_text(text + "\n")
-    os.replace(folder / "sync.json.part", folder / "sync.json")
+    write_whole(folder / "sync.json", text + "\n")
 
 
 def load_encoder(folder: Path) -> SyncEncoder:

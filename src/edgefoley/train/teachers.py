@@ -15,7 +15,6 @@ and to whoever distils the student once more.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
@@ -30,6 +29,7 @@ from edgefoley.convert import sources
 from edgefoley.convert.hunyuan import Folder, assemble, open_folder, transformer_state
 from edgefoley.errors import UsageError
 from edgefoley.models.transformer import NANO, Transformer, TransformerConfig
+from edgefoley.train.files import whole, write_whole
 from edgefoley.train.sampler import passes_of
 
 Batch = Mapping[str, Tensor]
@@ -194,16 +194,8 @@ def save_network(folder: Path, network: Transformer, state: Mapping[str, Tensor]
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / ORIGIN, json.dumps(asdict(origin), indent=1) + "\n")
     write_whole(folder / SIZES, json.dumps(asdict(network.config), indent=1) + "\n")
-    part = folder / (WEIGHTS + ".part")
-    save_file({key: value.float().contiguous().cpu() for key, value in state.items()}, part)
-    os.replace(part, folder / WEIGHTS)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file all at once: a kill leaves the old one or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with whole(folder / WEIGHTS) as part:
+        save_file({key: value.float().contiguous().cpu() for key, value in state.items()}, part)
 
 
 def hunyuan_origin(folder: Folder) -> Origin:

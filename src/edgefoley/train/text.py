@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 
 from edgefoley.errors import UsageError
 from edgefoley.models.text import NANO_TEXT, TextConfig, TextEncoder
+from edgefoley.train.files import whole, write_whole
 from edgefoley.train.loop import LoopConfig, log_line, mark_done, train
 from edgefoley.train.precision import mixed
 from edgefoley.train.words.concepts import LANGUAGES, load_concepts
@@ -266,12 +266,10 @@ def sentence_vectors(encoder: TextEncoder, ids: Tensor, batch: int = 512) -> Ten
 
 def save_encoder(encoder: TextEncoder, figures: dict[str, float], out: Path) -> None:
     """`text.safetensors` (FP32) and `text.json` (config and figures) in `out`, each whole or not at all."""
-    temporary = out / "text.safetensors.part"
-    save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, str(temporary))
-    os.replace(temporary, out / "text.safetensors")
-    temporary = out / "text.json.part"
-    temporary.write_text(json.dumps({"config": asdict(encoder.config), "figures": figures}, indent=2) + "\n")
-    os.replace(temporary, out / "text.json")
+    with whole(out / "text.safetensors") as part:
+        save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, part)
+    about = {"config": asdict(encoder.config), "figures": figures}
+    write_whole(out / "text.json", json.dumps(about, indent=2) + "\n")
 
 
 def load_encoder(folder: Path) -> TextEncoder:

@@ -12,7 +12,6 @@ of seed and step, and ``fingerprint`` notices when the school behind it has chan
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from edgefoley.errors import UsageError
+from edgefoley.train.files import whole
 from edgefoley.train.sampler import trajectory
 from edgefoley.train.teachers import Batch, Teacher
 
@@ -77,10 +77,9 @@ def write(walks: Walks, teacher: Teacher, batch_at: BatchAt, count: int) -> Iter
         if not path.exists():
             batch = batch_at(step)
             states = walk(walks, teacher, batch, step)
-            part = path.with_suffix(".part")
             about = {"fingerprint": fingerprint(batch), "steps": f"{walks.steps}/{walks.levels}"}
-            save_file({"states": states.half().cpu()}, part, about)
-            os.replace(part, path)
+            with whole(path) as part:
+                save_file({"states": states.half().cpu()}, part, about)
         yield step
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefoley.train.files import whole, write_whole
 from edgefoley.train.scenes import photos
 from edgefoley.train.scenes.clock import grid_index
 from edgefoley.train.scenes.film import QUIET, RENDERER_VERSION, film
@@ -87,16 +87,14 @@ def render_shard(
         return
     frames_path = meta_path.with_suffix(".jpegs")
     records, position = [], 0
-    with (part := frames_path.with_suffix(".jpegs.part")).open("wb") as file:
+    with whole(frames_path) as part, part.open("wb") as file:
         for seed in range(first_seed, first_seed + count):
             drawn = film(seed, seconds, size=size)
             coded = encode(drawn.frames)
             records.append(_record(seed, drawn, position, coded))
             position += file.write(b"".join(coded))
-    os.replace(part, frames_path)
     meta = {**made, "seconds": seconds, "size": size, "films": records}
-    (part := meta_path.with_suffix(".json.part")).write_text(json.dumps(meta))
-    os.replace(part, meta_path)
+    write_whole(meta_path, json.dumps(meta))
 
 
 class Pool:

@@ -9,7 +9,6 @@ stereo.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefoley.timeline import SAMPLE_RATE
+from edgefoley.train.files import whole
 
 Wave = npt.NDArray[np.float32]
 
@@ -135,7 +135,7 @@ def _numbered(count: int) -> list[tuple[int, str]]:
 def _write(cache: Path, rooms: list[Room]) -> None:
     responses = [response for room in rooms for response in room.responses]
     cache.parent.mkdir(parents=True, exist_ok=True)
-    with (part := cache.with_suffix(".part")).open("wb") as file:
+    with whole(cache) as part, part.open("wb") as file:
         np.savez(
             file,
             version=FILE_VERSION,
@@ -144,4 +144,3 @@ def _write(cache: Path, rooms: list[Room]) -> None:
             lengths=np.array([len(response) for response in responses]),
             samples=np.concatenate(responses).astype(np.float16),
         )
-    os.replace(part, cache)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ import numpy.typing as npt
 
 from edgefoley.errors import UsageError
 from edgefoley.timeline import SAMPLE_RATE
+from edgefoley.train.files import whole, write_whole
 from edgefoley.train.scenes import photos
 from edgefoley.train.scenes.film import RENDERER_VERSION
 from edgefoley.train.scenes.pool import render_shard
@@ -123,17 +123,9 @@ def claim_codec(school: Path, codec: Path) -> None:
     write_whole(path, (json.dumps(identity, indent=1) + "\n").encode())
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """To a temporary name, then moved: a killed process leaves no half file."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
-
-
 def write_flac(path: Path, waves: Sequence[npt.NDArray[np.int16]]) -> None:
     """Equally long int16 waves one after the other in one FLAC file, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with av.open(str(part), "w", format="flac") as container:
+    with whole(path) as part, av.open(str(part), "w", format="flac") as container:
         stream = container.add_stream("flac", rate=SAMPLE_RATE, layout="mono", format="s16")
         position = 0
         joined = np.concatenate(waves)
@@ -147,7 +139,6 @@ def write_flac(path: Path, waves: Sequence[npt.NDArray[np.int16]]) -> None:
                 container.mux(packet)
         for packet in stream.encode(None):
             container.mux(packet)
-    os.replace(part, path)
 
 
 def read_flac(path: Path, count: int) -> npt.NDArray[np.int16]:
@@ -163,9 +154,8 @@ def read_flac(path: Path, count: int) -> npt.NDArray[np.int16]:
 def write_latents(lessons: Path, latents: npt.NDArray[np.float16]) -> Path:
     """The latents of a shard beside its ``lessons`` file, whole or not at all; returns their path."""
     target = latents_path(lessons)
-    with (part := target.with_suffix(".part")).open("wb") as file:
+    with whole(target) as part, part.open("wb") as file:
         np.save(file, latents)
-    os.replace(part, target)
     return target
 
 

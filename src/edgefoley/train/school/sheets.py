@@ -7,7 +7,6 @@ them with the captions is looked at before anything is trained (docs/training.md
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefoley.timeline import SAMPLE_RATE
+from edgefoley.train.files import write_whole
 
 Image = npt.NDArray[np.uint8]
 Wave = npt.NDArray[np.float32]
@@ -114,6 +114,5 @@ def write_page(folder: Path, panels: Sequence[Panel], title: str) -> Path:
         "<style>body{font:14px sans-serif;max-width:1200px;margin:2em auto}img{width:100%}p{margin:.2em 0}"
         f"section{{margin-bottom:2em}}</style><h1>{html.escape(title)}</h1>{''.join(parts)}</html>\n"
     )
-    (part := folder / "index.html.part").write_text(page, encoding="utf-8")
-    os.replace(part, folder / "index.html")
+    write_whole(folder / "index.html", page)
     return folder / "index.html"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from edgefoley.errors import EdgeFoleyError
 from edgefoley.timeline import SAMPLE_RATE
+from edgefoley.train.files import whole, write_whole
 from edgefoley.train.sounds import cuts as cuts_module
 from edgefoley.train.sounds import fingerprint as fingerprint_module
 from edgefoley.train.sounds import loops as loops_module
@@ -85,10 +85,7 @@ def _kept(path: Path, key: str) -> Any | None:
 
 
 def _keep(path: Path, key: str, content: Any) -> None:
-    (part := path.with_suffix(".part")).write_text(
-        json.dumps({"digest": key, "content": content}), encoding="utf-8"
-    )
-    os.replace(part, path)
+    write_whole(path, json.dumps({"digest": key, "content": content}))
 
 
 def open_catalogue(folders: Sequence[Path], cache: Path, rules: Rules, say: Say) -> Catalogue:
@@ -113,7 +110,7 @@ def _samples(rows: list[tuple[Path, dict[str, str]]], cache: Path, key: str, say
     lengths = _kept(cache / "samples.json", key)
     if lengths is None:
         lengths = []
-        with (part := cache / "samples.part").open("wb") as out:
+        with whole(cache / "samples.i16") as part, part.open("wb") as out:
             for done, (folder, row) in enumerate(rows):
                 try:
                     wave = decode_mono(folder / row["path"])[: int(LONGEST_S * SAMPLE_RATE)]
@@ -124,7 +121,6 @@ def _samples(rows: list[tuple[Path, dict[str, str]]], cache: Path, key: str, say
                 lengths.append([len(samples), round(gain_db, 3)])
                 if done % 500 == 499:
                     say(f"decoded {done + 1} of {len(rows)} recordings")
-        os.replace(part, cache / "samples.i16")
         _keep(cache / "samples.json", key, lengths)
     recordings, start = [], 0
     for (_, row), (length, gain_db) in zip(rows, lengths, strict=True):

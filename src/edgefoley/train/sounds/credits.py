@@ -7,11 +7,11 @@ listed. Columns: licence, attribution, source, labels.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from edgefoley.train.files import whole
 from edgefoley.train.sounds.recordings import Recording, read_manifest
 
 COLUMNS: Final = ("licence", "attribution", "source", "labels")
@@ -54,8 +54,7 @@ def credits_of_folders(folders: Sequence[Path]) -> list[dict[str, str]]:
 
 def write_credits(rows: Sequence[dict[str, str]], path: Path) -> None:
     """Write CREDITS.tsv, whole or not at all."""
-    with (part := path.with_name(path.name + ".part")).open("w", encoding="utf-8", newline="") as file:
+    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(part, path)

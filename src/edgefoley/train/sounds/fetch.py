@@ -30,6 +30,7 @@ from typing import Any, Final
 
 import av
 
+from edgefoley.train.files import whole
 from edgefoley.train.sounds.containers import PackageError, open_container, package_files
 from edgefoley.train.sounds.licences import FREE, Stanza, family, parse_copyright, stanza_of
 
@@ -266,11 +267,10 @@ def fetch(out: Path, allowed: Sequence[str], only: Sequence[str] = ()) -> tuple[
                 rows += unpack(fetched(mine[0], archives), mine, out, allowed)
         except (PackageError, OSError, subprocess.SubprocessError) as error:
             failures.append(f"{package}: {error}" if package not in str(error) else str(error))
-    with (part := out / "manifest.part").open("w", encoding="utf-8", newline="") as file:
+    with whole(out / "manifest.tsv") as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(part, out / "manifest.tsv")
     return len(rows), failures
 
 

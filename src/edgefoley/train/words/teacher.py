@@ -10,7 +10,6 @@ errors differ: joined they name more held-out phrases than either alone (docs/LO
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefoley.errors import UsageError
+from edgefoley.train.files import write_whole
 
 FloatArray = NDArray[np.float32]
 Embed = Callable[[list[str]], FloatArray]
@@ -54,9 +54,7 @@ def teacher_vectors(name: str, texts: Sequence[str], cache: Path) -> FloatArray:
 def _write_chunk(stem: Path, texts: list[str], vectors: FloatArray) -> None:
     """Vectors first: the list of texts appears only when its vectors are there."""
     np.save(stem.with_suffix(".npy"), vectors)
-    temporary = stem.with_suffix(".part")
-    temporary.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, stem.with_suffix(".json"))
+    write_whole(stem.with_suffix(".json"), json.dumps(texts, ensure_ascii=False))
 
 
 def _load_use() -> Embed:

@@ -11,12 +11,13 @@ the truncation and the [CLS] in front: the runtime needs nothing but
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from edgefoley.train.files import whole
 
 SPECIAL_TOKENS: Final = ("[PAD]", "[UNK]", "[CLS]")
 PAD_ID, UNK_ID, CLS_ID = range(3)
@@ -70,6 +71,5 @@ def rare_ids(tokenizer: Tokenizer) -> dict[int, tuple[int, ...]]:
 
 def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     """Write `path` whole or not at all."""
-    temporary = path.with_suffix(".part")
-    tokenizer.save(str(temporary))
-    os.replace(temporary, path)
+    with whole(path) as part:
+        tokenizer.save(str(part))

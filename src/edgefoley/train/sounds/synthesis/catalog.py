@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.random import Generator
 
+from edgefoley.train.files import write_whole
 from edgefoley.train.sounds.synthesis import beds, devices, impacts, treads
 from edgefoley.train.sounds.synthesis.recipe import Recipe
 from edgefoley.train.sounds.synthesis.sound import RATE, Sound, Wave, draw
@@ -103,14 +103,6 @@ def flac(wave: Wave) -> bytes:
     return target.getvalue()
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    """Whole or not at all: a file that is there is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(data)
-    os.replace(partial, path)
-
-
 def write_folder(out: Path, takes: int = 24, seed: int = 0, concepts: Sequence[str] = tuple(RECIPES)) -> int:
     """Write ``takes`` sounds of every concept and the manifest below ``out``; files that are there are kept
     (run it again after an interruption). The manifest is written last. Returns how many files were new.
@@ -122,13 +114,15 @@ def write_folder(out: Path, takes: int = 24, seed: int = 0, concepts: Sequence[s
         raise ValueError(
             f"{out} holds takes of seed {marker.read_text(encoding='utf-8').strip()}, not {seed}"
         )
-    _write_whole(marker, f"{seed}\n".encode())
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(marker, f"{seed}\n")
     new = 0
     rows = []
     for take in plan(takes, seed, concepts):
         path = out / take.path
         if not path.exists():
-            _write_whole(path, flac(perform(take).wave))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, flac(perform(take).wave))
             new += 1
         rows.append((take, _seconds(path)))
     text = StringIO()
@@ -140,7 +134,7 @@ def write_folder(out: Path, takes: int = 24, seed: int = 0, concepts: Sequence[s
         table.writerow(
             [take.path, label, f"{seconds:.3f}", RATE, "no", take.group, LICENCE, source, "edgefoley"]
         )
-    _write_whole(out / "manifest.tsv", text.getvalue().encode())
+    write_whole(out / "manifest.tsv", text.getvalue())
     return new
 
 

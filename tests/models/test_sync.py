@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch")
 from edgefoley.models.sync import SyncConfig, SyncEncoder  # noqa: E402
 
 
-def _encoder(seed: int = 0, places: int = 0) -> SyncEncoder:
+def _encoder(seed: int = 0, located: bool = False) -> SyncEncoder:
     torch.manual_seed(seed)
-    encoder = SyncEncoder(SyncConfig(places=places))
+    encoder = SyncEncoder(SyncConfig(located=located))
     for module in encoder.modules():  # not the identity, as after training
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.weight, 1.0, 0.1)
@@ -38,9 +38,9 @@ def test_shapes_and_both_frame_types() -> None:
     assert torch.allclose(feat, same[0], atol=1e-4) and torch.allclose(logits, same[1], atol=1e-4)
 
 
-@pytest.mark.parametrize(("fps", "places"), [(12.0, 0), (30.0, 0), (30.0, 8)])
-def test_chunks_with_context_equal_the_whole(fps: float, places: int) -> None:
-    encoder, (frames, ages) = _encoder(0, places), _clip(90, fps)
+@pytest.mark.parametrize(("fps", "located"), [(12.0, False), (30.0, False), (30.0, True)])
+def test_chunks_with_context_equal_the_whole(fps: float, located: bool) -> None:
+    encoder, (frames, ages) = _encoder(0, located), _clip(90, fps)
     before, after = encoder.context_frames, encoder.lookahead_frames
     with torch.inference_mode():
         feat, logits = encoder(frames, ages)
@@ -89,25 +89,22 @@ def test_a_repeated_frame_is_compared_with_the_newest_different_one() -> None:
     assert torch.allclose(clocks[0, 3:, 1], torch.full((3,), 0.12 * 5))  # 0.12 s between the two pictures
 
 
-def test_the_places_branch_sees_only_surroundings() -> None:
-    """A change in one corner reaches no place in the opposite one but through what all places have in
-    common."""
-    encoder, (frames, ages) = _encoder(0, 8), _clip(40)
-    assert encoder.places is not None
+def test_a_place_answers_for_its_surroundings_only() -> None:
+    """A change in one corner reaches no place in the opposite half."""
+    encoder, (frames, ages) = _encoder(0, True), _clip(40)
     with torch.no_grad():
-        encoder.places.whole.weight.zero_()
         pictures, clocks = encoder.pictures(frames, ages)
         changed = pictures.clone()
         changed[20, 1, :16, :16] = 0.9
         one, two = (encoder.results(x, clocks)[2] for x in (pictures, changed))
-    assert one is not None and two is not None and one.shape == (1, 80, 14, 14)
+    assert one is not None and two is not None and one.shape == (1, 80, 7, 7)
     moved = (one - two).abs().amax((0, 1))
     assert moved[0, 0] > 0 and moved[-3:, -3:].max() == 0
 
 
-@pytest.mark.parametrize("places", [0, 8])
-def test_work_and_size(places: int) -> None:
-    encoder = _encoder(0, places)
+@pytest.mark.parametrize("located", [False, True])
+def test_work_and_size(located: bool) -> None:
+    encoder = _encoder(0, located)
     flops = []
     for module in encoder.modules():
         if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Linear):

@@ -151,19 +151,19 @@ def test_places_of_events_go_where_the_pictures_go():
 
 def test_spots_are_where_and_when_events_are_seen():
     times, places = np.array([0.2, 0.5, 0.7]), np.array([[0.25, 0.75], [0.5, 1.2], [0.9, 0.1]])
-    found = spots(times, places, 25, 14).astype(float)
-    assert found.shape == (50, 14, 14)
-    assert np.unravel_index(found[:20].argmax(), (20, 14, 14)) == (10, 10, 3)
+    found = spots(times, places, 25, 7).astype(float)
+    assert found.shape == (50, 7, 7)
+    assert np.unravel_index(found[:20].argmax(), (20, 7, 7)) == (10, 5, 1)
     assert found[25].max() == 0  # outside the picture
-    assert np.unravel_index(found[30:].argmax(), (20, 14, 14)) == (5, 1, 12)
+    assert np.unravel_index(found[30:].argmax(), (20, 7, 7)) == (5, 0, 6)
     assert 0.7 < found[10].max() <= 1 and found[14:20].max() < 1e-4
 
 
 def test_only_the_place_of_an_event_lowers_the_loss_of_places():
-    target = torch.from_numpy(spots(np.array([0.2]), np.array([[0.25, 0.75]]), 10, 14)).float()[None]
+    target = torch.from_numpy(spots(np.array([0.2]), np.array([[0.2, 0.8]]), 10, 7)).float()[None]
     nowhere = torch.full_like(target, -6.0)
     right, wrong = nowhere.clone(), nowhere.clone()
-    right[0, 10, 10, 3] = wrong[0, 10, 3, 10] = 4.0
+    right[0, 10, 5, 1] = wrong[0, 10, 1, 5] = 4.0
     assert located(right, target) < 0.8 * located(nowhere, target) < located(wrong, target)
     exact = torch.logit(target.clamp(1e-4, 1 - 1e-4))
     assert located(exact, target) < 1e-3

@@ -9,9 +9,9 @@ on the grid are often the same picture (a contact is a reversal at one place, wh
 blur), and by a dilated temporal stack on the pooled vector. What is pooled over the places by their maximum
 does not care where something happens.
 
-Optionally (`places`) a second branch says at each of the 14x14 places whether something happens there. It
-never sees the picture as a whole, so it can be taught where a contact is, and what it learnt of one place
-holds for every other; the largest of its logits is added to the pooled vector's.
+Optionally (`located`) each of the 7x7 places also says by itself whether something happens there. It can be
+taught where a contact is, and what it learns of one place holds for every other; the largest of these logits
+is added to the pooled vector's.
 
 Only convolutions, ReLU, batch norm (folds at export), additions, max and gathers: everything exports to ONNX
 and quantises to INT8. Left out: attention (long clips would need windows) and recurrence (slow to train on a
@@ -33,10 +33,10 @@ class SyncConfig:
     """Sizes of a sync encoder. `rate` grid frames per second, `size` pixels of the square frame (a multiple
     of 16); `stem` channels at 1/4, 1/8 and 1/16 of the size; `early` mixings with the neighbouring frames at
     1/8; `reach` in frames of each mixing at 1/16; `squeeze` channels kept at every place, `expand` channels
-    pooled over all places; `places` channels of the branch that tells places apart (0: none) and its
-    `place_reach` in frames of each mixing; `width` of sync_feat; `dilations` of the temporal stack (kernel
-    3); `max_lag` grid places that a repeated frame may look back for a different one; without `told_ages`
-    every frame counts as new at its place of the grid (an ablation).
+    pooled over all places; `located`: places have event logits of their own; `width` of sync_feat;
+    `dilations` of the temporal stack (kernel 3); `max_lag` grid places that a repeated frame may look back
+    for a different one; without `told_ages` every frame counts as new at its place of the grid (an
+    ablation).
     """
 
     rate: int = 25
@@ -47,8 +47,7 @@ class SyncConfig:
     squeeze: int = 16
     expand: int = 128
     width: int = 128
-    places: int = 0
-    place_reach: tuple[int, ...] = (1, 1, 2, 2, 4)
+    located: bool = False
     dilations: tuple[int, ...] = (1, 2, 3, 4)
     max_lag: int = 5
     told_ages: bool = True
@@ -89,37 +88,6 @@ class _Neighbours(nn.Module):
         padded = functional.pad(clips, (0, 0, 0, 0, 0, 0, k, k))
         before, after = padded[:, :count], padded[:, 2 * k : 2 * k + count]
         return torch.relu(x + self.mix(torch.cat([before, clips, after], 2).flatten(0, 1)))
-
-
-class _Places(nn.Module):
-    """Event logits of every place of a map, from the place and its surroundings over some frames. What all
-    places have in common (a camera that shakes, a cut) is added to each of them.
-    """
-
-    def __init__(self, inner: int, channels: int, reach: tuple[int, ...]) -> None:
-        super().__init__()
-        self.enter = _conv(inner, channels, 1)
-        self.mixings = nn.ModuleList(_Neighbours(channels, k) for k in reach)
-        self.around = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
-                nn.BatchNorm2d(channels),
-            )
-            for _ in reach
-        )
-        self.whole = nn.Linear(channels, channels)
-        self.out = nn.Conv2d(channels, 2, 1)
-        self.out.register_parameter("bias", nn.Parameter(torch.full((2,), -4.0)))  # nowhere, never: almost
-
-    def forward(self, x: Tensor, batch: int) -> Tensor:
-        """x (B*S, C, h, w) -> (B, 2S, h, w)."""
-        x = self.enter(x)
-        for i, (mix, around) in enumerate(zip(self.mixings, self.around, strict=True)):
-            x = mix(x, batch)
-            x = torch.relu(x + around(x))
-            if i == 1:
-                x = x + self.whole(x.mean((2, 3)))[:, :, None, None]
-        return self.out(x).unflatten(0, (batch, -1)).flatten(1, 2)
 
 
 def repeats(ages: Tensor, rate: int) -> Tensor:
@@ -167,15 +135,15 @@ class SyncEncoder(nn.Module):
         self.temporal = nn.Sequential(*[_Temporal(c.width, k) for k in c.dilations])
         self.out = nn.Linear(c.width, c.width)
         self.events = nn.Linear(c.width, 2)
-        nn.init.constant_(self.events.bias, 0.0 if c.places else -2.0)  # events are rare
-        self.places = _Places(b, c.places, c.place_reach) if c.places else None
+        nn.init.constant_(self.events.bias, 0.0 if c.located else -2.0)  # events are rare
+        self.where = nn.Conv2d(d, 2, 1) if c.located else None
+        if self.where is not None:  # almost nowhere, almost never
+            self.where.register_parameter("bias", nn.Parameter(torch.full((2,), -4.0)))
 
     @property
     def lookahead_frames(self) -> int:
         """Later frames on which a frame's outputs depend."""
-        c = self.config
-        pooled = sum(c.reach) + sum(c.dilations)
-        return c.early + max(pooled, sum(c.place_reach) if c.places else 0)
+        return self.config.early + sum(self.config.reach) + sum(self.config.dilations)
 
     @property
     def context_frames(self) -> int:
@@ -231,16 +199,13 @@ class SyncEncoder(nn.Module):
 
     def results(self, x: Tensor, clocks: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """What ``pictures`` returns -> sync_feat (B, S, width), event_logits (B, 2S), and the logits of every
-        place (B, 2S, size/8, size/8), None where the configuration has no ``places``."""
+        place (B, 2S, size/16, size/16), None unless the configuration is ``located``."""
         batch = clocks.shape[0]
-        where: Tensor | None = None
         for i, layer in enumerate(self.stem):
             x = layer(x)
             if i == 2:  # the last layer at 1/8 of the size
                 for early in self.early:
                     x = early(x, batch)
-                if self.places is not None:
-                    where = self.places(x, batch)
         for i, near in enumerate(self.near):
             x = near(x, batch)
             if i == 0:
@@ -250,7 +215,10 @@ class SyncEncoder(nn.Module):
         feat = torch.relu(self.join(joined)).unflatten(0, (batch, -1))
         feat = self.out(torch.relu(self.temporal(feat.transpose(1, 2)).transpose(1, 2)))
         logits = self.events(torch.relu(feat)).flatten(1)
-        return feat, logits if where is None else logits + where.amax((2, 3)), where
+        if self.where is None:
+            return feat, logits, None
+        where = self.where(x).unflatten(0, (batch, -1)).flatten(1, 2)
+        return feat, logits + where.amax((2, 3)), where
 
     def flops_per_frame(self) -> int:
         """Multiplications and additions (2 per multiply-accumulate) of every convolution and matrix for one
@@ -266,8 +234,6 @@ class SyncEncoder(nn.Module):
             + len(c.reach) * p16 * 3 * d * d
             + p16 * d * (c.squeeze + c.expand)
         )
-        if c.places:
-            mixed = len(c.place_reach) * (3 * c.places**2 + 9 * c.places)
-            macs += p8 * (b * c.places + mixed + 2 * c.places) + c.places**2
+        macs += p16 * d * 2 * c.located
         macs += self.join.in_features * c.width + len(c.dilations) * 4 * c.width**2 + c.width**2 + 2 * c.width
         return 2 * macs

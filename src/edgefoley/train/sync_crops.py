@@ -27,8 +27,8 @@ Places = NDArray[np.float64]  # (E, 2): x, y of events as fractions of the pictu
 
 KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that names it
 SPREAD_S = 0.015  # of the Gaussian target around an event
-SPREAD = 0.06  # the same in space, in widths of the picture
-PLACE = 8  # pixels of a place at which the encoder may tell events apart
+SPREAD = 0.1  # the same in space, in widths of the picture
+PLACE = 16  # pixels of a place at which the encoder may tell events apart
 DISTRACTED = 0.25  # share of stretches over which a film without events lies half transparent
 DISTANT = 0.25  # share of stretches that fill a small part of such a film's picture
 PANNED = 0.25  # share of stretches over which the camera moves

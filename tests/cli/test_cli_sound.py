@@ -17,9 +17,11 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(("seconds", "count"), [("0.3", 14400), ("2", 96000), ("0:01.5", 72000)])
-def test_length_to_the_sample(sound, here, seconds, count):
-    result = sound("-p", "rain on tin", "--seconds", seconds)
+@pytest.mark.parametrize(
+    ("length", "count"), [("--seconds 0.3", 14400), ("--seconds 0:01.5", 72000), ("", 8 * 48000)]
+)
+def test_length_to_the_sample(sound, here, length, count):
+    result = sound("-p", "rain on tin", *length.split())
     assert result.exit_code == 0
     assert result.stdout == "rain_on_tin.foley.wav\n"
     assert samples_of(here / "rain_on_tin.foley.wav").size == count
@@ -70,7 +72,7 @@ def test_takes_folder_and_json(sound, here):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("-p", "rain"), 2, "--seconds"),
+        ((), 2, "what is to be heard"),
         (("--seconds", "1"), 2, "what is to be heard"),
         (("rain", "-p", "rain", "--seconds", "1"), 2, "what is to be heard"),
         (("-p", "rain", "--seconds", "0"), 2, "above 0"),

@@ -18,7 +18,7 @@ from edgefoley.targets import stem_of
 
 EPILOG = """\b
 Examples:
-  edgefoley sound "rain on a tin roof" --seconds 5
+  edgefoley sound "rain on a tin roof"
   edgefoley sound "敲门声" --seconds 3 --seed 7 -o knock.wav
   edgefoley sound -p "a dog barks" --seconds 4 --takes 5 -o dogs/
   edgefoley sound "a knock on a wooden door" --seconds 3 --events knocks.csv
@@ -32,7 +32,8 @@ Examples:
 )
 @click.option(
     "--seconds",
-    required=True,
+    default="8",
+    show_default=True,
     type=Moment(),
     metavar="S",
     help=f"Length of the sound, above 0 and up to {MAX_SOUND_SECONDS}.",
@@ -59,7 +60,7 @@ def command(
     """
     if (prompt is None) == (not words):
         raise click.UsageError(
-            'say once what is to be heard, for example: edgefoley sound "a dog barks" --seconds 4'
+            'say once what is to be heard, for example: edgefoley sound "a dog barks"'
         )
     prompt = " ".join(words) if prompt is None else prompt
     settings = settings_of(flags)

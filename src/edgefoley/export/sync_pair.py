@@ -3,7 +3,8 @@
 
 Encoders that learnt from differently drawn films err at different places, so the mean of what they say is
 often better than either (Breiman 1996, "Bagging predictors", for a mean of two). The first is a bundle's
-graph as it is; of the second, a run of ``train.sync``, only the event logits are added. Each is brought to
+graph as it is, or of another run (``--first``); of the second, a run of ``train.sync``, only the event logits
+are added. Each is brought to
 log odds by its own calibration, both count the same, and the mean is calibrated on rendered films that
 neither has seen. From which probability an event counts adapts to the clip (``events.likely_confidence``), by
 the rule that is best on those films. Strength and activity stay the first one's. Writes a copy of the bundle
@@ -168,20 +169,30 @@ def _rules() -> Iterator[dict[str, float]]:
                 yield fixed | {"threshold_spread": float(spread), "threshold_least": least}
 
 
+def exported(run: Path) -> tuple[ModelProto, dict[str, Any]]:
+    """The graph of a run's sync encoder, in 16 bits, and its attributes for the manifest."""
+    spec = sync_graph(load_sync(run))
+    return store_fp16(strip_metadata(export_graph(spec)))[0], dict(spec.attributes)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundle", default="nano", help="whose sync encoder is the first")
+    parser.add_argument("--first", type=Path, help="a run that is the first, in place of the bundle's")
     parser.add_argument("--run", type=Path, default=Path("runs/sync"), help="the second: a run of train.sync")
     parser.add_argument("--films", type=Path, required=True, help="rendered films that neither has seen")
     parser.add_argument("--out", type=Path, required=True, help="a copy of the bundle with both")
     args = parser.parse_args()
     bundle = open_bundle(args.bundle)
     bundle.verify()
-    first = onnx.load(str(bundle.artefact("sync", "ort")))
-    spec = sync_graph(load_sync(args.run))
-    second = store_fp16(strip_metadata(export_graph(spec)))[0]
+    replaced: dict[str, Any] = {}
+    if args.first is None:
+        first = onnx.load(str(bundle.artefact("sync", "ort")))
+    else:
+        first, replaced = exported(args.first)
+    second, added = exported(args.run)
     rule = fitted(join(first, second, 1.0, 0.0), args.films)
     shutil.copytree(bundle.folder, args.out)
     made = join(first, second, rule["peak_gain"], rule["peak_bias"])
@@ -190,8 +201,10 @@ def main() -> None:
     attributes = manifest["components"]["sync"]["attributes"]
     for stale in LIKELY_RULE:
         attributes.pop(stale, None)
-    attributes |= rule
-    attributes["context_frames"] = max(attributes["context_frames"], spec.attributes["context_frames"])
+    attributes |= replaced | rule
+    for reach in ("context_frames", "lookahead_frames"):
+        if reach in attributes:  # an older bundle does not say how far it looks ahead
+            attributes[reach] = max(attributes[reach], added[reach])
     write_manifest(args.out, manifest)
     open_bundle(args.out).verify()
     print(f"{args.out}: {len(made.SerializeToString()) / 1e6:.2f} MB")

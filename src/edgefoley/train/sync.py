@@ -32,7 +32,7 @@ from edgefoley.train.sync_crops import KINDS, Batches, agreement
 
 VALIDATION_SEED = 1_000_000  # training seeds count up from 0 and never come here
 INSTANT = 32  # width of the features that twins must agree on
-WEIGHTS = {"event": 1.0, "where": 0.1, "strength": 0.1, "activity": 0.1, "kind": 0.02, "twins": 0.02}
+WEIGHTS = {"event": 1.0, "where": 0.1, "strength": 0.1, "activity": 0.1, "kind": 0.1, "twins": 0.02}
 Results = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor | None]]
 MIN_GAP_S = 0.08
 FAINTEST = -6.0  # logit of the faintest peaks that calibration looks at

@@ -81,3 +81,19 @@ def test_bad_frames_are_refused(pipeline):
         stream.push(good, 1.0)
     with pytest.raises(UsageError, match="chunk"):
         EventStream.open(pipeline, 0)
+
+
+def test_nano_looks_ahead_as_far_as_it_says(pipeline):
+    """Another frame changes no event odds earlier than the model says. A peak looks 3 places of 20 ms further,
+    for which the model counts 3 frames."""
+    ahead = int(pipeline.bundle.components["sync"].attributes["lookahead_frames"])
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (1, 90, 112, 112)).astype(np.uint8)
+    other = frames.copy()
+    other[:, 60] = rng.integers(0, 256, (112, 112))
+    one, two = (
+        pipeline.graphs.run("sync", {"frames": x, "ages": np.zeros((1, 90), np.float32)})["event_logits"][0]
+        for x in (frames, other)
+    )
+    first = int(np.flatnonzero(np.abs(one - two) > 1e-6).min()) // 2
+    assert 60 - first == ahead - 3

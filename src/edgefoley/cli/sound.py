@@ -59,9 +59,7 @@ def command(
     on stdout. Further takes are PROMPT.foley.take2.wav and so on.
     """
     if (prompt is None) == (not words):
-        raise click.UsageError(
-            'say once what is to be heard, for example: edgefoley sound "a dog barks"'
-        )
+        raise click.UsageError('say once what is to be heard, for example: edgefoley sound "a dog barks"')
     prompt = " ".join(words) if prompt is None else prompt
     settings = settings_of(flags)
     with Pipeline.open(

@@ -84,8 +84,8 @@ def test_bad_frames_are_refused(pipeline):
 
 
 def test_nano_looks_ahead_as_far_as_it_says(pipeline):
-    """Another frame changes no event odds earlier than the model says. A peak looks 3 places of 20 ms further,
-    for which the model counts 3 frames."""
+    """Another frame changes no event odds earlier than the model says. A peak looks 3 places of 20 ms
+    further, for which the model counts 3 frames."""
     ahead = int(pipeline.bundle.components["sync"].attributes["lookahead_frames"])
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (1, 90, 112, 112)).astype(np.uint8)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,12 +20,15 @@ from edgefoley.train.sync_crops import (  # noqa: E402
     agreement,
     augment,
     distant,
+    held,
     overlaid,
     panned,
     placed,
     spots,
     targets,
+    vivid,
 )
+from edgefoley.train.video_look import rewrite  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +172,53 @@ def test_only_the_place_of_an_event_lowers_the_loss_of_places():
     assert located(right, target) < 0.8 * located(nowhere, target) < located(wrong, target)
     exact = torch.logit(target.clamp(1e-4, 1 - 1e-4))
     assert located(exact, target) < 1e-3
+
+
+def test_what_hardly_changes_stands_still_and_what_moves_is_seen():
+    rng = np.random.default_rng(0)
+    scene = rng.integers(80, 120, (112, 112))
+    frames = np.stack([scene + rng.integers(0, 2, scene.shape) for _ in range(20)])
+    frames[10:, 40:60, 40:60] = 220
+    frames = frames.astype(np.uint8)
+    for seed in range(8):
+        shown = held(np.random.default_rng(seed), frames).astype(int)
+        step = np.abs(np.diff(shown, axis=0))
+        assert np.array_equal(shown[0], frames[0]) and step[9, 40:60, 40:60].min() > 80
+        step[9, 38:62, 38:62] = 0
+        assert step.max() == 0
+    slow = np.repeat(np.arange(100, 160)[:, None, None], 112, 1).repeat(112, 2).astype(np.uint8)
+    lag = slow.astype(int) - held(np.random.default_rng(0), slow)
+    assert lag.max() <= 7  # a slow change is shown in steps, and never forgotten
+
+
+def test_a_vivid_film_has_the_contrast_and_edges_of_video():
+    soft = np.zeros((16, 112, 112), np.float32)
+    soft[:, 30:80, 30:80] = 60
+    soft = np.stack([cv2.GaussianBlur(frame, (0, 0), 2.0) + 60 for frame in soft]).astype(np.uint8)
+    spread, edges = [], []
+    for seed in range(20):
+        made = vivid(np.random.default_rng(seed), soft)
+        assert made.dtype == np.uint8
+        spread.append(made.std())
+        edges.append(np.abs(np.diff(made.astype(float), axis=2)).max() / made.std())
+    assert 35 < np.mean(spread) < 60
+    assert np.median(edges) > 1.15 * np.abs(np.diff(soft.astype(float), axis=2)).max() / soft.std()
+    assert np.array_equal(made[0], made[15])  # one look for the whole stretch
+
+
+def test_films_that_look_like_video_keep_their_truth(pool, tmp_path):
+    render_shard(tmp_path / "plain", 0, 5_000_000, 3, 3.0)
+    assert rewrite(tmp_path / "plain", tmp_path / "video") == 3
+    made = Pool(tmp_path / "video")
+    for k in range(3):
+        assert np.array_equal(made.films[k]["times"], pool.films[k]["times"])
+        assert np.array_equal(made.films[k]["timestamps"], pool.films[k]["timestamps"])
+        one, other = pool.frames(k), made.frames(k)
+        assert one.shape == other.shape and not np.array_equal(one, other)
+        same = [np.array_equal(a, b) for a, b in itertools.pairwise(one)]
+        assert all(
+            np.array_equal(a, b) for (a, b), kept in zip(itertools.pairwise(other), same, strict=True) if kept
+        )
 
 
 def test_agreement_is_small_for_equal_twins_and_chance_for_strangers():

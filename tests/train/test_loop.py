@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgefoley.train.loop import Average, LoopConfig, learning_rate, mark_done, train  # noqa: E402
+from edgefoley.train.loop import Ahead, Average, LoopConfig, learning_rate, mark_done, train  # noqa: E402
 
 
 def run(folder: Path, stops: tuple[int, ...]) -> Average:
@@ -59,3 +59,21 @@ def test_learning_rate_rises_and_falls_to_a_tenth() -> None:
     config = LoopConfig(steps=1000, rate=1.0, warmup=100)
     rates = [learning_rate(config, step) for step in range(1001)]
     assert rates[0] == 0.01 and max(rates) == rates[100] == 1.0 and abs(rates[-1] - 0.1) < 1e-9
+
+
+def test_what_is_made_ahead_is_what_would_have_been_made() -> None:
+    """From any step on, each value once; and an error comes out where its value is asked for."""
+    made: list[int] = []
+
+    def make(step: int) -> int:
+        made.append(step)
+        if step == 12:
+            raise OSError("no such film")
+        return step * step
+
+    ahead = Ahead(make)
+    assert [ahead(step) for step in range(7, 11)] == [49, 64, 81, 100]
+    assert ahead(11) == 121 and made[:5] == [7, 8, 9, 10, 11]
+    with pytest.raises(OSError, match="film"):
+        ahead(12)
+    assert ahead(3) == 9  # another run's place

@@ -4,11 +4,10 @@
 Encoders that learnt from differently drawn films err at different places, so the mean of what they say is
 often better than either (Breiman 1996, "Bagging predictors", for a mean of two). The first is a bundle's
 graph as it is, or of another run (``--first``); of the second, a run of ``train.sync``, only the event logits
-are added. Each is brought to
-log odds by its own calibration, both count the same, and the mean is calibrated on rendered films that
-neither has seen. From which probability an event counts adapts to the clip (``events.likely_confidence``), by
-the rule that is best on those films. Strength and activity stay the first one's. Writes a copy of the bundle
-to ``--out``.
+are added. Each is brought to log odds by its own calibration, both count the same, and the mean is calibrated
+on rendered films that neither has seen. From which probability an event counts adapts to the clip
+(``events.likely_confidence``), by the rule that is best on those films. Strength and activity stay the first
+one's. Writes a copy of the bundle to ``--out``.
 """
 
 from __future__ import annotations

@@ -55,14 +55,15 @@ def spots(times: NDArray[np.float64], places: Places, count: int, side: int) -> 
     """(2 * count, side, side): how near in time and place each cell of the picture is to an event; events at
     ``times`` (E,) s and ``places`` outside the picture are left out."""
     found = np.zeros((2 * count, side, side), np.float32)
+    instants = np.arange(2 * count) / EVENT_RATE
     middles = (np.arange(side) + 0.5) / side
     for t, place in zip(times, places, strict=True):
         if np.any(place < 0) or np.any(place > 1):
             continue
-        near = np.exp(-0.5 * ((np.arange(2 * count) / EVENT_RATE - t) / SPREAD_S) ** 2)
         x, y = (np.exp(-0.5 * ((middles - p) / SPREAD) ** 2) for p in place)
         span = slice(max(0, int(t * EVENT_RATE) - 5), int(t * EVENT_RATE) + 7)
-        bump = near[span, None, None] * (y[:, None] * x[None])
+        near = np.exp(-0.5 * ((instants[span] - t) / SPREAD_S) ** 2)
+        bump = near[:, None, None] * (y[:, None] * x[None])
         found[span] = np.maximum(found[span], bump)
     return found.astype(np.float16)
 
@@ -200,8 +201,8 @@ def panned(
         out[i] = cv2.warpAffine(
             frames[i], matrix(first / SYNC_RATE), (size, size), borderMode=cv2.BORDER_REFLECT_101
         )
-    moved = [mapped(matrix(t), place[None], size) for t, place in zip(crop.times, places, strict=True)]
-    return out, np.concatenate([np.zeros((0, 2)), *moved])
+    moved = [mapped(matrix(t), place, size) for t, place in zip(crop.times, places, strict=True)]
+    return out, np.array(moved, np.float64).reshape(-1, 2)
 
 
 class Batches:

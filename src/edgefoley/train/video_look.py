@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from edgefoley.train.files import whole, write_whole
-from edgefoley.train.scenes.pool import Pool, encode
+from edgefoley.train.scenes.pool import Pool, encode, spans
 from edgefoley.train.sync_crops import held, vivid
 
 
@@ -33,11 +33,8 @@ def rewrite(films: Path, out: Path, seed: int = 0) -> int:
                 rng = np.random.default_rng([seed, record["seed"]])
                 frames = held(rng, vivid(rng, pool.frames(index)))
                 coded = encode(np.stack([cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB) for frame in frames]))
-                at: list[tuple[int, int]] = []
-                for data in coded:
-                    at.append((position, len(data)) if data else at[-1])
-                    position += file.write(data)
-                record["at"], index = at, index + 1
+                record["at"], index = spans(coded, position), index + 1
+                position += file.write(b"".join(coded))
         write_whole(target, json.dumps(meta))
     return index
 

@@ -55,12 +55,18 @@ def encode(frames: NDArray[np.uint8]) -> list[bytes]:
     return out
 
 
-def _record(seed: int, drawn: Film, start: int, coded: list[bytes]) -> dict[str, Any]:
-    """The JSON of one film whose frames start at byte `start`: `at` holds each frame's offset and length."""
+def spans(coded: list[bytes], start: int) -> list[tuple[int, int]]:
+    """Offset and length of each frame that ``encode`` gave, written one after the other from byte `start`; a
+    repeated one lies where it was first."""
     at: list[tuple[int, int]] = []
     for data in coded:
         at.append((start, len(data)) if data else at[-1])
         start += len(data)
+    return at
+
+
+def _record(seed: int, drawn: Film, start: int, coded: list[bytes]) -> dict[str, Any]:
+    """The JSON of one film whose frames start at byte `start`; `at` holds their spans."""
     contacts = [
         [c.time_s, c.strength, c.source, *c.place, c.distance_m, c.impulse_ns] for c in drawn.truth.contacts
     ]
@@ -69,7 +75,7 @@ def _record(seed: int, drawn: Film, start: int, coded: list[bytes]) -> dict[str,
         "action": drawn.look["action"],
         "look": drawn.look,
         "timestamps": drawn.timestamps.tolist(),
-        "at": at,
+        "at": spans(coded, start),
         "sources": [asdict(source) for source in drawn.truth.sources],
         "contacts": [[None if v != v else v for v in row] for row in contacts],  # JSON has no nan
         "activity": [np.round(row.astype(float), 3).tolist() for row in drawn.truth.activity],
@@ -214,4 +220,4 @@ def _visible_activity(
     return np.max(rows, axis=0)
 
 
-__all__ = ["EVENT_RATE", "QUIET", "SYNC_RATE", "Crop", "Pool", "encode", "render_shard"]
+__all__ = ["EVENT_RATE", "QUIET", "SYNC_RATE", "Crop", "Pool", "encode", "render_shard", "spans"]

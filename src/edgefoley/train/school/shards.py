@@ -97,7 +97,7 @@ def claim(plan: Plan) -> None:
                 "choose another --out, or delete it"
             )
         return
-    write_whole(path, (json.dumps(mine, indent=1) + "\n").encode())
+    write_whole(path, json.dumps(mine, indent=1) + "\n")
 
 
 def analysis_digest(codec: Path) -> str:
@@ -120,7 +120,7 @@ def claim_codec(school: Path, codec: Path) -> None:
     if identity["codec"] not in (None, mine) and any(school.glob("latents_*.npy")):
         raise UsageError(f"{school} holds latents of another codec: delete its latents_*.npy first")
     identity["codec"] = mine
-    write_whole(path, (json.dumps(identity, indent=1) + "\n").encode())
+    write_whole(path, json.dumps(identity, indent=1) + "\n")
 
 
 def write_flac(path: Path, waves: Sequence[npt.NDArray[np.int16]]) -> None:
@@ -194,7 +194,7 @@ def write_lessons(composer: Composer, plan: Plan, number: int, encode: Encoder |
         write_flac(target.with_suffix(".flac"), waves)
     if encode is not None:
         write_latents(target, encode(np.stack(waves)))
-    write_whole(target, json.dumps(rows, ensure_ascii=False).encode())
+    write_whole(target, json.dumps(rows, ensure_ascii=False))
 
 
 class _Worker:

@@ -41,7 +41,7 @@ from events_table import show
 from footage import Footage, Footages, ruler_offset
 from numpy.typing import NDArray
 from outcome import put_out
-from sync_encoders import SyncModel, open_bundle_model, open_run_model, reach
+from sync_encoders import Seen, SyncModel, open_bundle_model, open_run_model, reach
 
 from edgefoley.metrics import event_scores
 from edgefoley.metrics.event_scores import chance_f1, interval, lags, ratio_interval, score_events, thinned
@@ -152,13 +152,11 @@ def shuffled_figures(clips: list[Footage], events: list[Times]) -> dict[str, Any
     return figures
 
 
-def other_thresholds(
-    model: SyncModel, clips: list[Footage], logits: list[NDArray[np.float32]]
-) -> dict[str, Any]:
+def other_thresholds(model: SyncModel, clips: list[Footage], seen: list[Seen]) -> dict[str, Any]:
     """Mean F1 of each group at other probabilities, for information."""
     table: dict[str, Any] = {}
     for p in OTHERS:
-        found = [model.events(curve, c.scored, p) for curve, c in zip(logits, clips, strict=True)]
+        found = [model.events(one, c.scored, p) for one, c in zip(seen, clips, strict=True)]
         for tolerance in TOLERANCES:
             f1 = measures(clips, found, tolerance)["f1"]
             for group, places in groups_of(clips).items():
@@ -170,7 +168,7 @@ def other_thresholds(
 def false_figures(model: SyncModel, clips: list[Footage]) -> dict[str, Any]:
     """Events per second where every event counts as false."""
     seconds = [clip.seconds for clip in clips]
-    found = [len(model.events(model.logits(clip.view), clip.seconds)) for clip in clips]
+    found = [len(model.events(model.see(clip.view), clip.seconds)) for clip in clips]
     return {
         "n": len(clips),
         "events_per_s": interval([f / s for f, s in zip(found, seconds, strict=True)]),
@@ -196,7 +194,7 @@ def rendered_figures(model: SyncModel, folder: Path, limit: int | None) -> dict[
             {
                 "action": str(record["action"]),
                 "true": times[times < pool.seconds],
-                "found": model.events(model.logits(FrameView(crop.frames, crop.ages)), pool.seconds),
+                "found": model.events(model.see(FrameView(crop.frames, crop.ages)), pool.seconds),
                 "classical": classical_onsets(pool.frames(i), stamps),
                 "ceiling": thinned(times[times < pool.seconds], model.min_gap_s),
                 "rate": round((len(stamps) - 1) / (stamps[-1] - stamps[0]), 2),
@@ -260,8 +258,8 @@ def clip_figures(model: SyncModel, arguments: argparse.Namespace) -> dict[str, A
     footages = Footages(arguments.shared, arguments.cache, model.view, arguments.threads)
     core = footages.choose(lambda row: row["sync_core"] == "yes", arguments.limit)
     offset = ruler_offset(footages.ruler)
-    logits = [model.logits(clip.view) for clip in core]
-    whole = [model.events(curve, clip.seconds) for curve, clip in zip(logits, core, strict=True)]
+    seen = [model.see(clip.view) for clip in core]
+    whole = [model.events(one, clip.seconds) for one, clip in zip(seen, core, strict=True)]
     found = [times[times < clip.scored] for times, clip in zip(whole, core, strict=True)]
     pairs, rates = [(f, c.true) for f, c in zip(found, core, strict=True)], [c.frame_rate for c in core]
     lag = {"all": by_frame_rate(pairs, rates, offset["mean"])}
@@ -273,26 +271,25 @@ def clip_figures(model: SyncModel, arguments: argparse.Namespace) -> dict[str, A
         "ruler_offset_ms": offset,
         "lag": lag,
         "shuffled": shuffled_figures(core, whole),
-        "other thresholds, not used for any choice": other_thresholds(model, core, logits),
+        "other thresholds, not used for any choice": other_thresholds(model, core, seen),
     }
     if arguments.details is not None:
-        write_details(arguments.details, core, found, logits)
+        write_details(arguments.details, core, found, seen)
     del core
     figures["tier_b"] = false_figures(model, footages.choose(lambda row: row["tier"] == "B", arguments.limit))
     return figures
 
 
-def write_details(
-    path: Path, clips: list[Footage], found: list[Times], logits: list[NDArray[np.float32]]
-) -> None:
+def write_details(path: Path, clips: list[Footage], found: list[Times], seen: list[Seen]) -> None:
     """Every clip's events by name; only outside the project."""
     rows = {
         clip.name: {
             "sticks": clip.sticks, "frame_rate": clip.frame_rate, "scored": clip.scored,
             "found": times.round(3).tolist(), "true": clip.true.round(3).tolist(),
-            "classical": clip.classical.round(3).tolist(), "logits": curve.round(2).astype(float).tolist(),
+            "classical": clip.classical.round(3).tolist(),
+            "logits": one.logits.round(2).astype(float).tolist(), "activity": one.activity,
         }
-        for clip, times, curve in zip(clips, found, logits, strict=True)
+        for clip, times, one in zip(clips, found, seen, strict=True)
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows), encoding="utf-8")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,20 @@ COUNTED_FRAMES = 100
 # Operators with weights or products that the counter does not know: better to stop than to count too little.
 UNKNOWN = {"ConvTranspose", "QLinearConv", "QLinearMatMul", "LSTM", "GRU", "RNN", "Attention", "Einsum"}
 
-Predict = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]]
+
+class Seen(NamedTuple):
+    """Event logits (2 n,) at 50 Hz and the mean activity of n frames (None where the encoder has none)."""
+
+    logits: NDArray[np.float32]
+    activity: float | None
+
+
+Predict = Callable[[NDArray[np.uint8], NDArray[np.float32]], Seen]
 
 
 @dataclass(frozen=True)
 class SyncModel:
-    """``predict``: frames (n, h, w) and ages (n,) s -> event logits (2 n,) at 50 Hz. The event probability is
+    """``predict``: frames (n, h, w) and ages (n,) s -> what is seen in them. The event probability is
     sigmoid(gain * logit + bias); an event is a peak of at least the probability that ``rule`` gives for the
     clip (``edgefoley.events.likely_confidence``), ``min_gap_s`` apart. ``cost``: GFLOP per second of video,
     bytes and what is stored."""
@@ -48,19 +56,19 @@ class SyncModel:
     bias: float
     cost: dict[str, Any]
 
-    def logits(self, view: FrameView) -> NDArray[np.float32]:
+    def see(self, view: FrameView) -> Seen:
         return self.predict(np.ascontiguousarray(view.frames), np.ascontiguousarray(view.ages))
 
-    def likely(self, logits: NDArray[np.float32]) -> float:
+    def likely(self, seen: Seen) -> float:
         """The probability from which an event of this clip counts."""
-        curve = 1 / (1 + np.exp(-(self.gain * logits.astype(np.float64) + self.bias)))
-        return likely_confidence(curve, self.rule)
+        curve = 1 / (1 + np.exp(-(self.gain * seen.logits.astype(np.float64) + self.bias)))
+        return likely_confidence(curve, self.rule, seen.activity)
 
-    def events(self, logits: NDArray[np.float32], seconds: float, probability: float | None = None) -> Times:
+    def events(self, seen: Seen, seconds: float, probability: float | None = None) -> Times:
         """Times (s) of the events in [0, seconds). ``probability``: another threshold than the model's."""
-        p = self.likely(logits) if probability is None else probability
+        p = self.likely(seen) if probability is None else probability
         least = (math.log(p / (1 - p)) - self.bias) / self.gain
-        times = pick_peaks(logits, least, self.min_gap_s, EVENT_RATE)
+        times = pick_peaks(seen.logits, least, self.min_gap_s, EVENT_RATE)
         return times[(times >= 0) & (times < seconds)]
 
 
@@ -86,6 +94,10 @@ def open_bundle_model(model: str, threads: int | None) -> SyncModel:
         found: dict[str, NDArray[np.float32]] = session.run({"frames": frames[None], "ages": ages[None]})
         return found
 
+    def predict(frames: NDArray[np.uint8], ages: NDArray[np.float32]) -> Seen:
+        found = run(frames, ages)
+        return Seen(found["event_logits"][0], float(found["sync_feat"][0, :, 3].mean()))
+
     if "peak_gain" in attributes and "peak_bias" in attributes:
         gain, bias = float(attributes["peak_gain"]), float(attributes["peak_bias"])
     else:
@@ -95,7 +107,7 @@ def open_bundle_model(model: str, threads: int | None) -> SyncModel:
     return SyncModel(
         name=f"{bundle.name} {bundle.version}",
         view=view,
-        predict=lambda frames, ages: run(frames, ages)["event_logits"][0],
+        predict=predict,
         rule={"threshold": LIKELY}
         | {key: float(attributes[key]) for key in LIKELY_RULE if key in attributes},
         rule_from="the bundle's attributes" if named else "default of the calibrated probability",
@@ -196,10 +208,9 @@ def open_run_model(folder: Path, threads: int | None) -> SyncModel:
     config = encoder.config
 
     @torch.inference_mode()
-    def predict(frames: NDArray[np.uint8], ages: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(frames: NDArray[np.uint8], ages: NDArray[np.float32]) -> Seen:
         logits = encoder(torch.from_numpy(frames)[None], torch.from_numpy(ages)[None])[1]
-        found: NDArray[np.float32] = logits[0].float().numpy()
-        return found
+        return Seen(logits[0].float().numpy(), None)  # activity is told by a head of training
 
     size = (config.size, config.size)
     with FlopCounterMode(display=False) as counter:
@@ -235,11 +246,11 @@ def reach(model: SyncModel) -> dict[str, float]:
     for age in (0.0, 0.19):
         ages = np.full(count, age, np.float32)
         first, second = rng.integers(0, 256, (2, count, *model.view.size), dtype=np.uint8)
-        before = model.predict(first, ages)
+        before = model.predict(first, ages).logits
         for later in (True, False):
             mixed, place = first.copy(), slice(middle, None) if later else slice(0, middle)
             mixed[place] = second[place]
-            moved = np.flatnonzero(np.abs(model.predict(mixed, ages) - before) > 1e-5)
+            moved = np.flatnonzero(np.abs(model.predict(mixed, ages).logits - before) > 1e-5)
             if len(moved) and later:
                 ahead.append(middle / rate - moved[0] / EVENT_RATE)
             elif len(moved):

@@ -509,6 +509,15 @@ def test_the_confidence_that_counts_adapts_to_the_clip() -> None:
     assert events.likely_confidence(np.full(9, 0.9), rule) == 0.4
     assert events.likely_confidence(np.array([0.0, 1.0] * 9), rule) == 0.4  # certain both ways
     assert events.likely_confidence([], rule) == 0.4
+    # What moves all the time has to be surer: a log odd more for every tenth of activity, beyond the limits.
+    heed = {"threshold": 0.4, "threshold_activity": 10.0}
+    assert events.likely_confidence(faint, heed) == 0.4, "activity is not known"
+    assert events.likely_confidence(faint, heed, np.zeros(50)) == 0.4
+    surer = events.likely_confidence(faint, heed, [0.1, 0.3])
+    assert math.log(surer / (1 - surer)) == pytest.approx(math.log(0.4 / 0.6) + 2.0)
+    assert events.likely_confidence(faint, rule | heed, 0.2) == pytest.approx(
+        1 / (1 + math.exp(-max(level, math.log(0.1 / 0.9)) - 2.0))
+    )
 
 
 def test_words_of_the_module() -> None:

@@ -31,7 +31,8 @@ LOWEST = 0.03  # confidence of the faintest events; what is fainter is none
 # Where a list does not say. Half of the events of training are weaker than 0.62.
 STRENGTH, CONFIDENCE = 0.6, 1.0
 LIKELY = 0.5  # where a bundle does not say from which confidence an event counts
-LIKELY_RULE = ("threshold", "threshold_spread", "threshold_least")  # see likely_confidence
+# Attributes of the sync component; see likely_confidence.
+LIKELY_RULE = ("threshold", "threshold_spread", "threshold_least", "threshold_activity")
 _SURE = 1 / (1 + math.exp(30))  # a probability nearer to 0 or 1 says no more
 # Places of the grid that an event's time may differ from its own. Less than a half, so that a time written
 # with three decimals is still nearest to the same place.
@@ -152,21 +153,28 @@ class EventList:
         return EventList(tuple(inside), 0.0, float(duration), activity, source=self.source)
 
 
-def likely_confidence(probability: npt.ArrayLike, rule: Mapping[str, float]) -> float:
+def likely_confidence(
+    probability: npt.ArrayLike, rule: Mapping[str, float], activity: npt.ArrayLike | None = None
+) -> float:
     """The confidence from which an event of a clip counts, where a yes or no is wanted.
 
     ``rule`` (the sync component's attributes): ``threshold``, the highest it may be. With ``threshold_least``
     and ``threshold_spread`` it adapts to the clip, since in dim, shaky or distant pictures the encoder is
     sure of nothing: ``threshold_spread`` standard deviations above the mean of the clip's log odds, between
-    ``threshold_least`` and ``threshold``. ``probability`` (n,): the event curve, 50 Hz.
+    ``threshold_least`` and ``threshold``. ``threshold_activity`` log odds are then added for every unit of
+    the clip's mean activity, since water or an engine moves all the time and never begins. ``probability``
+    (n,): the event curve, 50 Hz; ``activity``: that of the clip, at any rate, or None where it is not known.
     """
     most = float(rule.get("threshold", LIKELY))
     p = np.clip(np.asarray(probability, np.float64), _SURE, 1 - _SURE)
-    if "threshold_spread" not in rule or not p.size:
-        return most
-    odds = np.log(p / (1 - p))
-    level = 1 / (1 + math.exp(-float(odds.mean() + rule["threshold_spread"] * odds.std())))
-    return float(np.clip(level, rule["threshold_least"], most))
+    level = most
+    if "threshold_spread" in rule and p.size:
+        odds = np.log(p / (1 - p))
+        level = 1 / (1 + math.exp(-float(odds.mean() + rule["threshold_spread"] * odds.std())))
+        level = float(np.clip(level, rule["threshold_least"], most))
+    much = 0.0 if activity is None or not np.size(activity) else float(np.mean(activity))
+    more = float(rule.get("threshold_activity", 0.0)) * much
+    return level if more == 0 else 1 / (1 + (1 / level - 1) * math.exp(-more))
 
 
 def draw_curve(

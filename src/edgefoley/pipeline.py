@@ -181,7 +181,7 @@ class Pipeline:
         found = read_curve(Conditioning(clip.duration, None, None, None, sync_feat, event_logits))
         assert found.probability is not None
         rule = self.bundle.components["sync"].attributes
-        return replace(found, likely=likely_confidence(found.probability, rule))
+        return replace(found, likely=likely_confidence(found.probability, rule, found.activity))
 
     def encode(
         self,

@@ -96,12 +96,29 @@ class Films:
 def test_the_rule_is_the_best_that_finds_little_where_nothing_is_heard() -> None:
     """A fixed threshold misses the faint films or fills the calm ones; one that adapts does neither."""
     films = Films()
-    rule = best_rule(films.odds, films)  # type: ignore[arg-type]
+    rule = best_rule(films.odds, [0.1] * len(films), films)  # type: ignore[arg-type]
     assert rule["threshold_least"] < rule["threshold"]
     for odds, film in zip(films.odds, films.films, strict=True):
         curve = 1 / (1 + np.exp(-odds))
-        found = (curve >= likely_confidence(curve, rule)).sum()
+        found = (curve >= likely_confidence(curve, rule, 0.1)).sum()
         if len(film["times"]):
             assert found == len(film["times"])
         else:
             assert found <= MOST_FALSE * films.seconds
+
+
+def test_the_rule_heeds_activity_where_it_tells_streams_from_events() -> None:
+    """Streams with peaks as high as those of faint events can be told by what goes on all the time only."""
+    films = Films()
+    activities = []
+    for i, film in enumerate(films.films):
+        stream = not len(film["times"])
+        activities.append(0.6 if stream else 0.1)
+        if stream:
+            films.odds[i] = films.odds[i - 1 if i % 2 else i - 2].copy()  # as clear as a film with events
+    rule = best_rule(films.odds, activities, films)  # type: ignore[arg-type]
+    assert rule["threshold_activity"] > 0
+    for odds, activity, film in zip(films.odds, activities, films.films, strict=True):
+        curve = 1 / (1 + np.exp(-odds))
+        found = (curve >= likely_confidence(curve, rule, activity)).sum()
+        assert found == len(film["times"])

@@ -41,6 +41,7 @@ LOGITS = "event_logits"
 INPUTS = ("frames", "ages")
 PREFIX = "second_"
 LEAST = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # probabilities below which no event counts, to choose from
+HEEDS = (0.0, 2.0, 4.0, 6.0)  # log odds per unit of a clip's mean activity, to choose from
 MOST_FALSE = 0.5  # events per second of films in which nothing makes a sound
 
 
@@ -126,19 +127,22 @@ def fitted(model: ModelProto, films: Path) -> dict[str, float]:
     from edgefoley.train.sync import calibrate
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    pool, curves = Pool(films), list[NDArray[np.float32]]()
+    pool, curves, activities = Pool(films), list[NDArray[np.float32]](), list[float]()
     for i in range(len(pool)):
         crop = pool.crop(i, 0.0, int(pool.seconds * SYNC_RATE))
-        curves.append(session.run([LOGITS], {"frames": crop.frames[None], "ages": crop.ages[None]})[0][0])
+        feeds = {"frames": crop.frames[None], "ages": crop.ages[None]}
+        curve, feat = session.run([LOGITS, "sync_feat"], feeds)
+        curves.append(curve[0])
+        activities.append(float(feat[0, :, 3].mean()))
     gain, bias = calibrate(curves, pool)
-    rule = best_rule([gain * curve + bias for curve in curves], pool)
+    rule = best_rule([gain * curve + bias for curve in curves], activities, pool)
     return {"peak_gain": gain, "peak_bias": bias, **rule}
 
 
-def best_rule(odds: list[NDArray[np.float32]], pool: Pool) -> dict[str, float]:
-    """The rule of ``events.likely_confidence`` whose F1 (50 ms) on films with the log ``odds`` is best among
-    those that find at most ``MOST_FALSE`` events/s where nothing is to be heard; fixed ones too. Raises
-    SystemExit where all find more."""
+def best_rule(odds: list[NDArray[np.float32]], activities: list[float], pool: Pool) -> dict[str, float]:
+    """The rule of ``events.likely_confidence`` whose F1 (50 ms) on films with the log ``odds`` and the mean
+    ``activities`` is best among those that find at most ``MOST_FALSE`` events/s where nothing begins; fixed
+    ones too. Raises SystemExit where all find more."""
     from edgefoley.metrics.onsets import pick_peaks
     from edgefoley.train.sync import MIN_GAP_S, f1_by_action
 
@@ -146,7 +150,10 @@ def best_rule(odds: list[NDArray[np.float32]], pool: Pool) -> dict[str, float]:
     calm = [i for i, film in enumerate(pool.films) if not len(film["times"])]
     best: tuple[float, float, dict[str, float]] = (-1.0, 0.0, {})
     for rule in _rules():
-        found = [pick_peaks(curve, likely_confidence(curve, rule), MIN_GAP_S) for curve in curves]
+        found = [
+            pick_peaks(curve, likely_confidence(curve, rule, activity), MIN_GAP_S)
+            for curve, activity in zip(curves, activities, strict=True)
+        ]
         false = float(np.mean([len(found[i]) for i in calm])) / pool.seconds if calm else 0.0
         f1 = f1_by_action(found, pool, 0.05)["mean"]
         if false <= MOST_FALSE and f1 > best[0]:
@@ -159,11 +166,12 @@ def best_rule(odds: list[NDArray[np.float32]], pool: Pool) -> dict[str, float]:
 
 
 def _rules() -> Iterator[dict[str, float]]:
-    """Fixed thresholds, and after each the adaptive ones that go no higher."""
-    for most in np.arange(0.1, 0.8, 0.025):
-        fixed = {"threshold": float(most)}
+    """Fixed thresholds, and after each the adaptive ones that go no higher; each without and with a heed of
+    activity."""
+    for most, heed in itertools.product(np.arange(0.1, 0.8, 0.05), HEEDS):
+        fixed = {"threshold": float(most)} | ({"threshold_activity": heed} if heed else {})
         yield fixed
-        for spread, least in itertools.product(np.arange(1.0, 2.6, 0.25), LEAST):
+        for spread, least in itertools.product(np.arange(0.5, 2.6, 0.5), LEAST):
             if least < most:
                 yield fixed | {"threshold_spread": float(spread), "threshold_least": least}
 

@@ -21,7 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from edgefoley.train.files import whole, write_whole
+from edgefoley.train.muon import MuonAdamW
 
+Optimiser = torch.optim.Optimizer | MuonAdamW
 T = TypeVar("T")
 
 
@@ -29,7 +31,8 @@ T = TypeVar("T")
 class LoopConfig:
     """``steps`` in all; ``rate`` peak learning rate after ``warmup`` steps, cosine to a tenth of it;
     ``average`` decay of the weights' moving average (0: none); ``report`` and ``save`` every so many steps;
-    ``minutes`` stop after so much wall time in this call (0: no limit), leaving a checkpoint to resume."""
+    ``minutes`` stop after so much wall time in this call (0: no limit), leaving a checkpoint to resume;
+    ``muon``: matrices and kernels learn by Muon instead of AdamW."""
 
     steps: int
     rate: float
@@ -41,6 +44,7 @@ class LoopConfig:
     save: int = 250
     minutes: float = 0.0
     seed: int = 0
+    muon: bool = False
 
 
 def learning_rate(config: LoopConfig, step: int) -> float:
@@ -96,13 +100,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    optimiser = torch.optim.AdamW(
-        [p for p in module.parameters() if p.requires_grad],
-        lr=config.rate,
-        betas=(0.9, 0.98),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    optimiser = _optimiser(module, config)
     average = Average(module, config.average)
     _resume(folder / "last.pt", module, optimiser, average)
     if average.step < config.steps:
@@ -143,12 +141,21 @@ def train(
     return average
 
 
-def _checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: Average) -> None:
+def _optimiser(module: nn.Module, config: LoopConfig) -> Optimiser:
+    learnt = [p for p in module.parameters() if p.requires_grad]
+    if config.muon:
+        return MuonAdamW(learnt, config.rate, config.weight_decay)
+    return torch.optim.AdamW(
+        learnt, lr=config.rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
+    )
+
+
+def _checkpoint(path: Path, module: nn.Module, optimiser: Optimiser, average: Average) -> None:
     state = {"module": module.state_dict(), "average": average.state, "step": average.step}
     save_atomic({**state, "optimiser": optimiser.state_dict(), "rng": torch.get_rng_state()}, path)
 
 
-def _resume(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: Average) -> None:
+def _resume(path: Path, module: nn.Module, optimiser: Optimiser, average: Average) -> None:
     """Put back what ``_checkpoint`` wrote, if anything, each tensor on the device where it belongs."""
     if not path.exists():
         return

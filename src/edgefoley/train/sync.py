@@ -225,7 +225,14 @@ def run(args: argparse.Namespace) -> None:
         return {"val_f1_50": f1_by_action(found, held_out, 0.05)["mean"]}
 
     config = LoopConfig(
-        args.steps, args.rate, warmup=100, average=0.998, save=args.save, minutes=args.minutes, seed=args.seed
+        args.steps,
+        args.rate,
+        warmup=100,
+        average=0.998,
+        save=args.save,
+        minutes=args.minutes,
+        seed=args.seed,
+        muon=args.muon,
     )
     average = train(module, loss_fn, folder, config, validate)
     module.load_state_dict(average.state)
@@ -259,6 +266,7 @@ def main() -> None:
     parser.add_argument("--validation", type=int, default=160, help="held-out films, rendered into --out")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a held-out film")
     parser.add_argument("--photos", type=Path, help="panoramas behind the held-out films")
+    parser.add_argument("--muon", action="store_true", help="learn by Muon where AdamW is usual")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (0: no limit)")
     parser.add_argument("--save", type=int, default=300, help="steps between checkpoints")
     parser.add_argument("--seed", type=int, default=0)

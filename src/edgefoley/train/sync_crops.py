@@ -31,10 +31,10 @@ KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that name
 SPREAD_S = 0.015  # of the Gaussian target around an event
 SPREAD = 0.1  # the same in space, in widths of the picture
 PLACE = 16  # pixels of a place at which the encoder may tell events apart
-DISTRACTED = 0.25  # share of stretches over which a film without events lies half transparent
-DISTANT = 0.25  # share of stretches that fill a small part of such a film's picture
-PANNED = 0.25  # share of stretches over which the camera moves
-VIVID = 0.75  # share of stretches with the contrast and the sharpness of photographs
+DISTRACTED = 0.1  # share of stretches over which a film without events lies half transparent
+DISTANT = 0.15  # share of stretches that fill a small part of such a film's picture
+PANNED = 0.2  # share of stretches over which the camera moves
+VIVID = 0.5  # share of stretches with the contrast and the sharpness of photographs, whatever was drawn
 HELD = 0.75  # share of stretches in which what hardly changes does not change at all, as in coded video
 THINNED = 0.35  # share of stretches of films above 20 frames/s that lose every second frame
 FAR = 4  # grid frames between instants that must differ
@@ -78,9 +78,8 @@ def shaded(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def vivid(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Sharper, and with the contrast and level of usual video (a deviation of about 48 of 255, twice that of
-    a rendered film)."""
-    amount, sigma = rng.uniform(0.5, 3.0), rng.uniform(0.6, 1.2)
+    """Sharper, and with the contrast and level of usual video (a deviation of about 48 of 255)."""
+    amount, sigma = rng.uniform(0.0, 2.0), rng.uniform(0.6, 1.2)
     out = np.empty(frames.shape, np.float32)
     for i, frame in enumerate(frames.astype(np.float32)):
         out[i] = frame + amount * (frame - cv2.GaussianBlur(frame, (0, 0), sigma))

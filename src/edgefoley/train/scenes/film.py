@@ -28,7 +28,7 @@ from edgefoley.train.scenes.program import Cast
 from edgefoley.train.scenes.stage import Stage
 from edgefoley.train.scenes.truth import ACTIVITY_RATE, Contact, Film, Source, Truth
 
-RENDERER_VERSION: Final = 4  # raised whenever the same seed would draw something else
+RENDERER_VERSION: Final = 5  # raised whenever the same seed would draw something else
 QUIET: Final = "quiet"  # no source at all; not one of truth.ACTIONS, since nothing acts
 
 _CONTACT_SHARES: Final = {
@@ -61,9 +61,9 @@ def engines() -> Mapping[str, Engine]:
 
 
 def draw_action(rng: Rng) -> str:
-    """An action at random: three quarters contacts, 15 % streams, 10 % ambience or "quiet" (no source)."""
+    """An action at random: 68 % contacts, 22 % streams, 10 % ambience or "quiet" (no source)."""
     kind = rng.random()
-    shares = _CONTACT_SHARES if kind < 0.75 else _STREAM_SHARES if kind < 0.9 else _REST_SHARES
+    shares = _CONTACT_SHARES if kind < 0.68 else _STREAM_SHARES if kind < 0.9 else _REST_SHARES
     known = {QUIET}.union(*(engine.actions for engine in engines().values()))
     shown = {action: share for action, share in shares.items() if action in known}
     odds = np.array([*shown.values()], np.float64)
@@ -238,7 +238,7 @@ def film(
     times = frame_times(rng, seconds, rate)
     shutter = float(rng.uniform(0.0, 0.95)) / rate * (rng.random() < 0.7)
     parts = 1 if shutter < 0.004 else 2 if shutter < 0.012 else 3
-    offsets = ((np.arange(parts) + 0.5) / parts - 0.5) * shutter
+    offsets = (np.arange(parts) + 0.5) / parts * shutter + _readout(rng, rate) / 2
     repeat = float(rng.uniform(0.03, 0.25)) if rng.random() < 0.08 else 0.0  # frames a converter showed twice
     repeated = rng.random(len(times)) < repeat
     passing = _Passing(rng, seconds, size, script.segments[-1].engine != "flat")
@@ -252,6 +252,13 @@ def film(
         frames[i] = script.bars.apply(sensor.develop(_blend(images), i, float(t)))
     script.close()
     return Film(frames, times, script.truth, {**script.look(), "fps": f"{rate:.2f}"})
+
+
+def _readout(rng: Rng, rate: float) -> float:
+    """Seconds between the exposures of a picture's first and last row. A frame's timestamp is the start of
+    the first row's exposure (Android's SENSOR_TIMESTAMP), so its middle shows what happens later; one film in
+    five has no such delay (drawn films, global shutters)."""
+    return float(rng.uniform(0.005, min(0.03, 1 / rate))) * (rng.random() < 0.8)
 
 
 def _blend(images: list[Image]) -> Image:

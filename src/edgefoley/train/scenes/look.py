@@ -280,7 +280,7 @@ def _landscape(rng: Rng, size: int) -> Image:
 
 def backdrop(rng: Rng, size: int) -> Image:
     """A background (size, size, 3) uint8 RGB: a plain gradient or surface, a room with wall and floor,
-    clutter, a landscape; often out of focus."""
+    clutter, a landscape; at times out of focus."""
     kind = pick(
         rng, "surface", "surface", "gradient", "room", "room", "room", "clutter", "landscape", "landscape"
     )
@@ -297,8 +297,8 @@ def backdrop(rng: Rng, size: int) -> Image:
         image = _clutter(rng, size, 40)
     else:
         image = _landscape(rng, size)
-    if rng.random() < 0.45:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.006, 0.04)) * size), np.uint8)
+    if rng.random() < 0.2:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.006, 0.03)) * size), np.uint8)
     if rng.random() < 0.5:  # light falls off across the scene
         x, y = _axes(rng, size)
         light = 1 - np.float32(rng.uniform(0.1, 0.5)) * (0.5 + 0.5 * x) - np.float32(0.1) * y * y
@@ -307,15 +307,21 @@ def backdrop(rng: Rng, size: int) -> Image:
 
 
 class Sensor:
-    """What a camera and a codec do to pictures (size, size, 3): exposure, gamma, white balance, flicker,
-    vignette, blur, noise, ghosting, coding. Pictures are developed in order: exposure has a memory."""
+    """What a camera and a codec do to pictures (size, size, 3): exposure, contrast, gamma, white balance,
+    flicker, vignette, blur, sharpening, noise, ghosting, coding. Pictures are developed in order: exposure
+    has a memory, and contrast is set by the first.
+
+    Usual video uses all shades from black to white, is sharpened, and is coded at many times the size that is
+    drawn here, so that little of its grain and its blocks is left.
+    """
 
     def __init__(self, rng: Rng, size: int) -> None:
         self._rng = np.random.default_rng(
             int(rng.integers(2**62))
         )  # its own: frames drawn later change nothing
         rng = self._rng
-        low, high = rng.uniform(0, 35), rng.uniform(170, 255)
+        low, high = rng.uniform(0, 25), rng.uniform(200, 255)
+        self._stretched = rng.random() < 0.8
         gamma = math.exp(rng.normal(0, 0.22))
         curve = low + (high - low) * (np.arange(256) / 255.0) ** gamma
         white = np.exp(rng.normal(0, 0.1, 3)) if rng.random() < 0.6 else np.ones(3)
@@ -332,19 +338,22 @@ class Sensor:
         )  # clouds, a lamp that is turned
         self._exposure = float(rng.uniform(0.3, 1.0)) * (rng.random() < 0.35)
         self._mean = self._reference = 0.0
-        self._blur = float(rng.uniform(0.4, 1.3)) if rng.random() < 0.3 else 0.0
-        sigma = float(rng.exponential(2.0)) if rng.random() < 0.6 else 0.0
+        self._blur = float(rng.uniform(0.4, 1.3)) if rng.random() < 0.15 else 0.0
+        self._sharp = float(rng.uniform(0.3, 1.5)) if rng.random() < 0.7 else 0.0
+        sigma = float(rng.exponential(1.5)) if rng.random() < 0.4 else 0.0
         self._noise = (
             rng.normal(0, sigma, (2, size + 32, size + 32, 3)).astype(np.int16) if sigma > 0.4 else None
         )
         self._ghost = float(rng.uniform(0.1, 0.4)) if rng.random() < 0.06 else 0.0
         self._before: Image | None = None
         self._vignette = _vignette(size, float(rng.uniform(0.15, 0.6))) if rng.random() < 0.2 else None
-        self._quality = int(rng.uniform(12, 95)) if rng.random() < 0.65 else 0
+        self._quality = int(rng.uniform(30, 97)) if rng.random() < 0.5 else 0
         self._group = int(rng.integers(8, 60))
 
     def develop(self, image: Image, index: int, t: float) -> Image:
         """The picture (size, size, 3) uint8 RGB exposed as frame `index` at t seconds, as it is decoded."""
+        if self._stretched:
+            self._curve, self._stretched = _stretched(self._curve, image), False
         gain = (1.0 + self._flicker.at(t)) * math.exp(self._light.at(t))
         if self._exposure:
             mean = float(image.mean()) + 8.0
@@ -360,6 +369,9 @@ class Sensor:
             image = np.asarray(cv2.multiply(image, self._vignette, scale=1 / 255), np.uint8)
         if self._blur:
             image = np.asarray(cv2.GaussianBlur(image, (5, 5), self._blur), np.uint8)
+        if self._sharp:
+            soft = cv2.GaussianBlur(image, (3, 3), 0.8)
+            image = np.asarray(cv2.addWeighted(image, 1 + self._sharp, soft, -self._sharp, 0), np.uint8)
         if self._ghost and self._before is not None:
             image = np.asarray(
                 cv2.addWeighted(image, 1 - self._ghost, self._before, self._ghost, 0), np.uint8
@@ -371,6 +383,16 @@ class Sensor:
             grains = self._noise[c & 1, a : a + size, b : b + size]
             image = np.asarray(cv2.add(image, grains, dtype=cv2.CV_8U), np.uint8)
         return _code(image, self._quality, index % self._group == 0) if self._quality else image
+
+
+def _stretched(curve: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
+    """``curve`` (256, 3) for shades that lie between the darkest and the brightest of ``image``, left and
+    right of which a fiftieth of its pixels lie; at most four times steeper."""
+    low, high = np.percentile(image[::2, ::2].mean(2), (2, 98))
+    reach = max(float(high - low), 64.0)
+    shades = (np.arange(256) - (low + high) / 2) / reach * 255 + 127.5
+    whole = np.arange(256)
+    return np.stack([np.interp(shades, whole, curve[:, k]) for k in range(3)], 1).astype(np.float32)
 
 
 def _vignette(size: int, depth: float) -> Image:

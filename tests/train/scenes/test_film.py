@@ -67,8 +67,32 @@ def test_actions_are_drawn_in_their_shares() -> None:
     names = [draw_action(rng(seed)) for seed in range(1500)]
     rest = np.mean([n in (QUIET, "ambience") for n in names])
     streams = np.mean([n in STREAM_ACTIONS and n != "ambience" for n in names])
-    assert rest == pytest.approx(0.10, abs=0.03) and streams == pytest.approx(0.15, abs=0.03)
+    assert rest == pytest.approx(0.10, abs=0.03) and streams == pytest.approx(0.22, abs=0.03)
     assert set(names) >= set(flat.ACTIONS)
+
+
+@pytest.mark.usefixtures("drawn_only")
+def test_a_frame_shows_what_happens_after_its_timestamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timestamp is the start of the first row's exposure; the middle of the picture is exposed later."""
+    asked: list[float] = []
+    expose = films._Script.expose
+    monkeypatch.setattr(films._Script, "expose", lambda self, t: asked.append(t) or expose(self, t))
+    late = []
+    for seed in range(40):
+        asked.clear()
+        stamps = film(seed, 0.6, fps=30, size=16).timestamps
+        if len(asked) % len(stamps):  # some frames were shown twice
+            continue
+        after = np.reshape(asked, (len(stamps), -1)) - stamps[:, None]
+        assert after.min() >= 0 and after.max() <= 1 / 30 + 0.015
+        late.append(after.mean())
+    assert len(late) > 30 and np.mean(late) == pytest.approx(0.0127, abs=0.004)  # 0.7 x 7.9 ms + 0.8 x 8.8 ms
+
+
+@pytest.mark.usefixtures("drawn_only")
+def test_films_have_the_contrast_of_video() -> None:
+    spread = [film(seed, 0.5, fps=6, size=112).frames.mean(3).std() for seed in range(60)]
+    assert 36 < np.median(spread) < 60  # that of real clips is 48
 
 
 @pytest.mark.usefixtures("drawn_only")

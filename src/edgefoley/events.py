@@ -172,8 +172,8 @@ def likely_confidence(
         odds = np.log(p / (1 - p))
         level = 1 / (1 + math.exp(-float(odds.mean() + rule["threshold_spread"] * odds.std())))
         level = float(np.clip(level, rule["threshold_least"], most))
-    much = 0.0 if activity is None or not np.size(activity) else float(np.mean(activity))
-    more = float(rule.get("threshold_activity", 0.0)) * much
+    much = 0.0 if activity is None or not np.size(activity) else np.asarray(activity, np.float64).mean()
+    more = float(rule.get("threshold_activity", 0.0) * much)
     return level if more == 0 else 1 / (1 + (1 / level - 1) * math.exp(-more))
 
 

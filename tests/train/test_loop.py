@@ -17,7 +17,7 @@ def run(folder: Path, stops: tuple[int, ...], muon: bool = False) -> Average:
     for steps in stops:
         torch.manual_seed(1)
         model = torch.nn.Linear(3, 9 if muon else 1)
-        rate = 1.0 if muon else 0.05  # for steps of the same size
+        rate = 0.6 if muon else 0.05  # for steps of the same size
         config = LoopConfig(steps=40, rate=rate, warmup=5, average=0.9, report=10, save=10, muon=muon)
 
         def loss(step: int, model: torch.nn.Linear = model, steps: int = steps) -> dict[str, torch.Tensor]:

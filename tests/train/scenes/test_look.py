@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from edgefoley.train.scenes.look import Sensor, backdrop, palette, surface, texture, tint
+from edgefoley.train.scenes.look import backdrop, palette, surface, texture, tint
+from edgefoley.train.scenes.sensor import Sensor
 from edgefoley.train.scenes.truth import MATERIALS
 
 rng = np.random.default_rng

@@ -22,9 +22,10 @@ from edgefoley.train.scenes.animals import Quiet
 from edgefoley.train.scenes.clock import FRAME_RATES, frame_times
 from edgefoley.train.scenes.draw import Canvas, affine
 from edgefoley.train.scenes.framing import Bars, Framing
-from edgefoley.train.scenes.look import Image, Sensor
+from edgefoley.train.scenes.look import Image
 from edgefoley.train.scenes.motion import Rng, Wobble
 from edgefoley.train.scenes.program import Cast
+from edgefoley.train.scenes.sensor import Sensor
 from edgefoley.train.scenes.stage import Stage
 from edgefoley.train.scenes.truth import ACTIVITY_RATE, Contact, Film, Source, Truth
 

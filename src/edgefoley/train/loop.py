@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from edgefoley.train.files import whole, write_whole
-from edgefoley.train.muon import MuonAdamW
+from edgefoley.train.muon import MuonAdamW, adamw
 
 Optimiser = torch.optim.Optimizer | MuonAdamW
 T = TypeVar("T")
@@ -143,11 +143,7 @@ def train(
 
 def _optimiser(module: nn.Module, config: LoopConfig) -> Optimiser:
     learnt = [p for p in module.parameters() if p.requires_grad]
-    if config.muon:
-        return MuonAdamW(learnt, config.rate, config.weight_decay)
-    return torch.optim.AdamW(
-        learnt, lr=config.rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
-    )
+    return (MuonAdamW if config.muon else adamw)(learnt, config.rate, config.weight_decay)
 
 
 def _checkpoint(path: Path, module: nn.Module, optimiser: Optimiser, average: Average) -> None:

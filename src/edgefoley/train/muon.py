@@ -11,9 +11,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 FEWEST = 8  # outputs below which a matrix is a head, not a hidden layer
+
+
+def adamw(parameters: Iterable[nn.Parameter], rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW as every trainer uses it."""
+    return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)
 
 
 class MuonAdamW:
@@ -28,14 +33,12 @@ class MuonAdamW:
         self._muon = torch.optim.Muon(
             self._matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
         )
-        self._adamw = torch.optim.AdamW(
-            [p for p in every if id(p) not in hidden],
-            lr=rate,
-            betas=(0.9, 0.98),
-            weight_decay=weight_decay,
-            fused=True,
-        )
-        self.param_groups = self._muon.param_groups + self._adamw.param_groups
+        self._adamw = adamw([p for p in every if id(p) not in hidden], rate, weight_decay)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of both, whose rates may be set."""
+        return self._muon.param_groups + self._adamw.param_groups
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of every parameter."""
@@ -54,8 +57,7 @@ class MuonAdamW:
         """Of both, by name."""
         return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
 
-    def load_state_dict(self, state: dict[str, dict[str, Tensor]]) -> None:
-        """Inverse of state_dict. The groups stay the ones that ``param_groups`` names."""
+    def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
+        """Inverse of state_dict."""
         self._muon.load_state_dict(state["muon"])
         self._adamw.load_state_dict(state["adamw"])
-        self.param_groups = self._muon.param_groups + self._adamw.param_groups

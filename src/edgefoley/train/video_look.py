@@ -1,8 +1,8 @@
 """Held-out films that look like video: ``python -m edgefoley.train.video_look --films runs/sync/val --out
 runs/sync/val_video``.
 
-Rendered films are soft, of little contrast, and flicker everywhere; photographs are not, and what stands
-still in a coded video stands still to the bit. ``sync_crops.vivid`` and ``held`` give films that look for
+Rendered films are a little softer than video and flicker everywhere; what stands still in a coded video
+stands still to the bit. ``sync_crops.vivid`` and ``held`` give films that look for
 training, and this command gives it, once and for all, to films by which an encoder is chosen and calibrated.
 Contacts and all else stay as they are.
 """

@@ -30,7 +30,7 @@ class Sensor:
         )  # its own: frames drawn later change nothing
         rng = self._rng
         low, high = rng.uniform(0, 25), rng.uniform(200, 255)
-        self._stretched = rng.random() < 0.8
+        self._to_stretch = rng.random() < 0.8  # by the first picture
         gamma = math.exp(rng.normal(0, 0.22))
         curve = low + (high - low) * (np.arange(256) / 255.0) ** gamma
         white = np.exp(rng.normal(0, 0.1, 3)) if rng.random() < 0.6 else np.ones(3)
@@ -61,8 +61,8 @@ class Sensor:
 
     def develop(self, image: Image, index: int, t: float) -> Image:
         """The picture (size, size, 3) uint8 RGB exposed as frame `index` at t seconds, as it is decoded."""
-        if self._stretched:
-            self._curve, self._stretched = _stretched(self._curve, image), False
+        if self._to_stretch:
+            self._curve, self._to_stretch = _stretched(self._curve, image), False
         gain = (1.0 + self._flicker.at(t)) * math.exp(self._light.at(t))
         if self._exposure:
             mean = float(image.mean()) + 8.0
@@ -99,8 +99,8 @@ def _stretched(curve: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
     right of which a fiftieth of its pixels lie; at most four times steeper."""
     low, high = np.percentile(image[::2, ::2].mean(2), (2, 98))
     reach = max(float(high - low), 64.0)
-    shades = (np.arange(256) - (low + high) / 2) / reach * 255 + 127.5
     whole = np.arange(256)
+    shades = (whole - (low + high) / 2) / reach * 255 + 127.5
     return np.stack([np.interp(shades, whole, curve[:, k]) for k in range(3)], 1).astype(np.float32)
 
 

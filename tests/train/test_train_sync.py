@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -19,10 +18,7 @@ from edgefoley.train.sync_crops import (  # noqa: E402
     Batches,
     agreement,
     augment,
-    distant,
     held,
-    overlaid,
-    panned,
     placed,
     spots,
     targets,
@@ -79,34 +75,6 @@ def test_twins_show_the_same_stretch_otherwise(pool):
         Batches(pool, 6, 40, seed=3, twins=4)
 
 
-def test_what_lies_over_or_around_a_stretch_is_repeated_where_it_is(pool):
-    thin = pool.crop(0, 0.0, 50, every=4)
-    other = np.random.default_rng(0).integers(0, 256, thin.frames.shape).astype(np.uint8)
-    new = np.diff(np.arange(50) - thin.ages * 25) > 0.5  # another frame than at the place before
-    assert 0 < new.sum() < len(new)
-    for change in (overlaid, distant):
-        moving = 0
-        for seed in range(6):
-            made = change(np.random.default_rng(seed), thin, other)
-            made = made[0] if isinstance(made, tuple) else made
-            step = np.abs(np.diff(made.astype(int), axis=0)).max((1, 2))
-            assert np.all(step[~new] == 0)
-            moving += bool(np.all(step[new] > 0))
-        assert moving >= 2  # around a distant one the picture may stand still
-    swayed, _ = panned(np.random.default_rng(0), thin, np.repeat(other[:1], 50, 0), thin.places)
-    step = np.abs(np.diff(swayed.astype(int), axis=0)).max((1, 2))
-    assert np.all(step[new] > 0) and np.all(step[~new] == 0)
-
-
-def test_a_distant_stretch_fills_a_part_of_the_picture(pool):
-    crop = pool.crop(0, 0.0, 10)
-    white = replace(crop, frames=np.full_like(crop.frames, 255))
-    for seed in range(10):
-        made, _ = distant(np.random.default_rng(seed), white, np.zeros_like(crop.frames))
-        share = made[3].mean() / 255
-        assert 0.03 < share < 0.6 and made.max() >= 254 and made.min() == 0
-
-
 def test_augmentation_keeps_a_moving_thing_moving_at_the_same_frames():
     frames = np.full((30, 112, 112), 90, np.uint8)
     frames[17:, 30:70, 30:70] = 200
@@ -118,40 +86,6 @@ def test_augmentation_keeps_a_moving_thing_moving_at_the_same_frames():
         noisy, _ = augment(rng, frames, np.zeros((0, 2)))
         assert noisy.shape == frames.shape and noisy.dtype == np.uint8
         assert np.abs(np.diff(noisy.astype(int), axis=0)).mean((1, 2)).argmax() == 16
-
-
-def _dot(places, size=112):
-    """A stretch that is black but for a white spot of 7 pixels at each of its events' places, all in it."""
-    frames = np.zeros((30, size, size), np.uint8)
-    for x, y in places:
-        a, b = round(y * size - 0.5), round(x * size - 0.5)
-        frames[:, a - 3 : a + 4, b - 3 : b + 4] = 255
-    times = np.full(len(places), 0.6)
-    return Crop(
-        frames, np.zeros(30, np.float32), times, np.ones(len(places)), np.array(places),
-        np.zeros(60, np.float32), "strike",
-    )  # fmt: skip
-
-
-def test_places_of_events_go_where_the_pictures_go():
-    crop = _dot([(0.3, 0.6)])
-    dark = replace(crop, frames=np.zeros_like(crop.frames))
-    changes = (
-        lambda rng, seen: distant(rng, seen, dark.frames),
-        lambda rng, seen: panned(rng, seen, seen.frames, seen.places),
-        lambda rng, seen: placed(rng, seen.frames, seen.places),
-    )
-    for change in changes:
-        shifts = []
-        for seed in range(12):
-            (frames, places), (plain, _) = (change(np.random.default_rng(seed), x) for x in (crop, dark))
-            picture = frames[15].astype(float) - plain[15]  # 0.6 s
-            if picture.max() < 200:  # outside the picture, or behind a soft edge
-                continue
-            y, x = (np.argwhere(picture > 128).mean(0) + 0.5) / 112
-            assert (x, y) == pytest.approx(tuple(places[0]), abs=0.012)
-            shifts.append(abs(x - 0.3) + abs(y - 0.6))
-        assert len(shifts) > 5 and max(shifts) > 0.03
 
 
 def test_spots_are_where_and_when_events_are_seen():

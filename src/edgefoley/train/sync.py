@@ -26,6 +26,7 @@ from edgefoley.models.sync import SyncConfig, SyncEncoder
 from edgefoley.train.files import whole, write_whole
 from edgefoley.train.loop import Ahead, LoopConfig, adopt, mark_done, train
 from edgefoley.train.precision import mixed
+from edgefoley.train.restless import Restless
 from edgefoley.train.scenes import photos
 from edgefoley.train.scenes.pool import EVENT_RATE, SYNC_RATE, Pool, render_shard
 from edgefoley.train.sync_crops import KINDS, Batches, agreement
@@ -69,7 +70,7 @@ def losses(module: SyncTrainer, results: Results, batch: dict[str, Tensor], twin
     parts = {
         "event": event,
         "strength": strength_loss,
-        "activity": (activity.float().sigmoid() - batch["activity"]).square().mean(),
+        "activity": known_error(activity.float().sigmoid(), batch["activity"]),
         "kind": functional.cross_entropy(kind.float(), batch["action"]),
     }
     if where is not None:
@@ -80,6 +81,12 @@ def losses(module: SyncTrainer, results: Results, batch: dict[str, Tensor], twin
         "loss": sum((WEIGHTS[name] * value for name, value in parts.items()), event.new_zeros(())),
         **parts,
     }
+
+
+def known_error(values: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error where ``target`` is no nan."""
+    known = ~target.isnan()
+    return ((values - target.nan_to_num()).square() * known).sum() / known.sum().clamp(min=1)
 
 
 def located(logits: Tensor, target: Tensor) -> Tensor:
@@ -210,7 +217,9 @@ def run(args: argparse.Namespace) -> None:
             f"{adopt(module, args.start)} of {len(module.state_dict())} tensors from {args.start}", flush=True
         )
     module.to(args.device)
-    batches = Ahead(Batches(pool, args.batch, args.frames, args.seed, args.twins))
+    panoramas = photos.opened()
+    others = None if panoramas is None else Restless(panoramas, module.encoder.config.size)
+    batches = Ahead(Batches(pool, args.batch, args.frames, args.seed, args.twins, others))
     results: Results = module.encoder.results
     if args.compile:
         results = torch.compile(results, dynamic=False)
@@ -265,7 +274,7 @@ def main() -> None:
     parser.add_argument("--films", type=Path, default=Path("runs/school"), help="films of make-data")
     parser.add_argument("--validation", type=int, default=160, help="held-out films, rendered into --out")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a held-out film")
-    parser.add_argument("--photos", type=Path, help="panoramas behind the held-out films")
+    parser.add_argument("--photos", type=Path, help="panoramas, behind held-out films and to move things in")
     parser.add_argument("--muon", action="store_true", help="learn by Muon where AdamW is usual")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (0: no limit)")
     parser.add_argument("--save", type=int, default=300, help="steps between checkpoints")

@@ -2,7 +2,9 @@
 
 Real pictures move everywhere, and most of it is no event; what sounds is often small and far away, and the
 camera is held by hand. So a part of the stretches is seen through another film in which things move and
-nothing sounds, a part is a small piece of such a film's picture, and a part is panned.
+nothing sounds, a part is a small piece of such a film's picture, in a part people and things move in front,
+and a part is panned. Where there are photographs, half of those other films, and a part of the stretches, are
+photographs in which things move (``restless``).
 
 A twin is the same stretch seen otherwise: other shades, other place in the picture, mirrored, fewer frames
 per second. Features of the same instant must agree between twins and differ between instants
@@ -20,20 +22,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from edgefoley.models.sync import repeats
-from edgefoley.train.scenes.motion import Wobble
+from edgefoley.train.among import Among, Places, mapped, stamps_of
+from edgefoley.train.restless import Restless
 from edgefoley.train.scenes.pool import EVENT_RATE, QUIET, SYNC_RATE, Crop, Pool
 from edgefoley.train.scenes.truth import ACTIONS
-
-Places = NDArray[np.float64]  # (E, 2): x, y of events as fractions of the picture
 
 KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that names it
 SPREAD_S = 0.015  # of the Gaussian target around an event
 SPREAD = 0.1  # the same in space, in widths of the picture
 PLACE = 16  # pixels of a place at which the encoder may tell events apart
-DISTRACTED = 0.25  # share of stretches over which a film without events lies half transparent
-DISTANT = 0.25  # share of stretches that fill a small part of such a film's picture
-PANNED = 0.25  # share of stretches over which the camera moves
+RESTLESS = 0.2  # share of stretches without twins that are photographs in which things move, without events
 VIVID = 0.5  # share of stretches with the contrast and the sharpness of photographs, whatever was drawn
 HELD = 0.75  # share of stretches in which what hardly changes does not change at all, as in coded video
 THINNED = 0.35  # share of stretches of films above 20 frames/s that lose every second frame
@@ -119,12 +117,6 @@ def placed(
     return out, mapped(matrix, places, size)
 
 
-def mapped(matrix: NDArray[np.float64], places: Places, size: int) -> Places:
-    """Where a map of pixels (2, 3) takes ``places``, fractions of a picture of ``size`` pixels."""
-    pixels = places * size - 0.5  # a pixel's own coordinates are those of its middle
-    return (pixels @ matrix[:, :2].T + matrix[:, 2] + 0.5) / size
-
-
 def augment(
     rng: np.random.Generator, frames: NDArray[np.uint8], places: Places
 ) -> tuple[NDArray[np.uint8], Places]:
@@ -147,72 +139,25 @@ def augment(
     return np.ascontiguousarray(frames), places
 
 
-def shown_at(crop: Crop) -> NDArray[np.int64]:
-    """(S,) place of the grid at which each place's frame was shown first. What is laid over a stretch, or
-    moves it, is taken at these: a camera sees all at the same instants."""
-    back = repeats(torch.from_numpy(crop.ages), SYNC_RATE).long().numpy()
-    first: NDArray[np.int64] = (np.arange(len(crop.ages)) - back).clip(0)
-    return first
-
-
-def overlaid(rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The stretch with ``other``'s frames shining through it."""
-    share = rng.uniform(0.15, 0.45)
-    mixed = (1 - share) * crop.frames + share * other[shown_at(crop)]
-    return np.round(mixed).astype(np.uint8)
-
-
-def distant(
-    rng: np.random.Generator, crop: Crop, other: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], Places]:
-    """The stretch as a soft-edged part of ``other``'s picture, which moves or stands still, and its places
-    there."""
-    size = crop.frames.shape[1]
-    width, height = np.round(size * rng.uniform(0.35, 0.75) * rng.uniform(0.8, 1.0, 2)).astype(int)
-    x, y = (int(rng.integers(size - side + 1)) for side in (width, height))
-    soft = np.zeros((height, width), np.float32)
-    edge = max(1, min(width, height) // 8)
-    soft[edge:-edge, edge:-edge] = 1
-    soft = cv2.GaussianBlur(soft, (0, 0), edge / 2)
-    out = other[shown_at(crop)] if rng.random() < 0.5 else other[:1].repeat(len(crop.ages), 0)
-    for picture, frame in zip(out, crop.frames, strict=True):
-        part = picture[y : y + height, x : x + width]
-        small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-        part[:] = np.round(part + soft * (small.astype(np.float32) - part)).astype(np.uint8)
-    return out, (crop.places * [width, height] + [x, y]) / size
-
-
-def panned(
-    rng: np.random.Generator, crop: Crop, frames: NDArray[np.uint8], places: Places
-) -> tuple[NDArray[np.uint8], Places]:
-    """``frames``, a little enlarged, by a camera that pans and sways, and the places of the stretch's events
-    as they are when they happen."""
-    size, zoom = frames.shape[1], rng.uniform(1.05, 1.3)
-    reach = size * (zoom - 1) / 2
-    sway = [Wobble.random(rng, reach * rng.uniform(0.2, 1.0), 0.15, 3.0) for _ in range(2)]
-
-    def matrix(t: float) -> NDArray[np.float64]:
-        x, y = (np.clip(wobble.at(t), -reach, reach) - reach for wobble in sway)
-        return np.array([[zoom, 0, x], [0, zoom, y]])
-
-    out = np.empty_like(frames)
-    for i, first in enumerate(shown_at(crop)):
-        out[i] = cv2.warpAffine(
-            frames[i], matrix(first / SYNC_RATE), (size, size), borderMode=cv2.BORDER_REFLECT_101
-        )
-    moved = [mapped(matrix(t), place, size) for t, place in zip(crop.times, places, strict=True)]
-    return out, np.array(moved, np.float64).reshape(-1, 2)
+def only_restless(rng: np.random.Generator, crop: Crop, others: Restless) -> Crop:
+    """In place of a stretch a photograph in which things move, seen as often as it. Whether something lasting
+    is to be heard there nobody knows (nan)."""
+    frames, unknown = others.film(rng, stamps_of(crop.ages)), np.full_like(crop.activity, np.nan)
+    return Crop(frames, crop.ages, np.zeros(0), np.zeros(0), np.zeros((0, 2)), unknown, QUIET)
 
 
 class Batches:
     """Batch `step` is a pure function of (seed, step), so a resumed run sees what it would have seen. The
-    last ``twins`` of ``size`` stretches are the first ones seen otherwise."""
+    last ``twins`` of ``size`` stretches are the first ones seen otherwise. ``others``: see ``Among``."""
 
-    def __init__(self, pool: Pool, size: int, frames: int, seed: int, twins: int = 0) -> None:
+    def __init__(
+        self, pool: Pool, size: int, frames: int, seed: int, twins: int = 0,
+        others: Restless | None = None,
+    ) -> None:  # fmt: skip
         if not 0 <= 2 * twins <= size:
             raise ValueError(f"twins must be at most half of {size}, got {twins}")
         self.pool, self.size, self.frames, self.seed, self.twins = pool, size, frames, seed, twins
-        self.calm = [i for i, film in enumerate(pool.films) if not len(film["times"])]
+        self.among, self.others = Among(pool, others), others
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, step])
@@ -220,7 +165,8 @@ class Batches:
         for _ in range(self.size - self.twins):
             speed = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35)))) if rng.random() < 0.6 else 1.0
             cuts.append((int(rng.integers(len(self.pool))), self._start(rng, speed), self.frames, speed))
-        rows = [self._row(cut, rng) for cut in cuts + cuts[: self.twins]]
+        alone = range(self.twins, len(cuts))  # without a twin that would have to show the same
+        rows = [self._row(cut, rng, i in alone) for i, cut in enumerate(cuts + cuts[: self.twins])]
         return {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}
 
     def _start(self, rng: np.random.Generator, speed: float = 1.0) -> float:
@@ -228,14 +174,16 @@ class Batches:
         room = max(0.0, self.pool.seconds - self.frames / SYNC_RATE * speed)
         return float(rng.uniform(0, room))
 
-    def _row(self, cut: tuple[int, float, int, float], rng: np.random.Generator) -> dict[str, NDArray]:
+    def _row(
+        self, cut: tuple[int, float, int, float], rng: np.random.Generator, alone: bool
+    ) -> dict[str, NDArray]:
         stamps = self.pool.films[cut[0]]["timestamps"]
         rate = len(stamps) / self.pool.seconds * cut[3]
         crop = self.pool.crop(*cut, 2 if rate > 20 and rng.random() < THINNED else 1)
+        if alone and self.others is not None and rng.random() < RESTLESS:
+            crop = only_restless(rng, crop, self.others)
         bumps, strength = targets(crop)
-        frames, places = self._among_others(rng, crop)
-        if rng.random() < PANNED:
-            frames, places = panned(rng, crop, frames, places)
+        frames, places = self.among(rng, crop.frames, stamps_of(crop.ages), crop.times, crop.places)
         frames, places = augment(rng, frames, places)
         return {
             "frames": frames,
@@ -246,16 +194,6 @@ class Batches:
             "activity": crop.activity,
             "action": np.array(KINDS.index(crop.action)),
         }
-
-    def _among_others(self, rng: np.random.Generator, crop: Crop) -> tuple[NDArray[np.uint8], Places]:
-        """The stretch's frames and places, at times together with a film in which nothing sounds."""
-        way = rng.random()
-        if not self.calm or way >= DISTRACTED + DISTANT:
-            return crop.frames, crop.places
-        other = self.pool.crop(int(rng.choice(self.calm)), self._start(rng), self.frames).frames
-        if way < DISTRACTED:
-            return overlaid(rng, crop, other), crop.places
-        return distant(rng, crop, other)
 
 
 def agreement(one: Tensor, other: Tensor) -> Tensor:

@@ -38,9 +38,11 @@ def mapped(matrix: NDArray[np.float64], places: Places, size: int) -> Places:
 
 
 def overlaid(rng: np.random.Generator, frames: Frames, other: Frames) -> Frames:
-    """``frames`` with ``other``'s shining through them."""
-    share = rng.uniform(0.15, 0.45)
-    return np.round((1 - share) * frames + share * other).astype(np.uint8)
+    """``frames`` with ``other``'s, which move or stand still, shining through them: more of a still picture,
+    before which all that moves is faint."""
+    moving = rng.random() < 0.5
+    share = rng.uniform(0.15, 0.45 if moving else 0.65)
+    return np.round((1 - share) * frames + share * (other if moving else other[:1])).astype(np.uint8)
 
 
 def distant(rng: np.random.Generator, frames: Frames, places: Places, other: Frames) -> tuple[Frames, Places]:

@@ -45,22 +45,22 @@ def sway(rng: Rng, t: Track, low_hz: float, high_hz: float) -> Track:
 
 def cycle(rng: Rng, t: Track) -> Track:
     """To and fro 0.5 to 5 times a second, as in bowing, wiping and waving: at one speed or slower towards the
-    ends, wider and narrower, in one case of three with rests. Its turns are quick but not abrupt."""
+    ends, wider and narrower, in two cases of three with rests. Its turns are quick but not abrupt."""
     rate = math.exp(rng.uniform(math.log(0.5), math.log(5.0)))
     turn = np.sin(2 * math.pi * (rate * t + rng.uniform()) + 0.6 * sway(rng, t, 0.2, 0.8))
     round_ends = rng.uniform(0.5, 0.95)  # the arc sine of 1 would turn in no time
     wave: Track = np.arcsin(round_ends * turn) / math.asin(round_ends)
     wave = wave * (1.0 + 0.3 * sway(rng, t, 0.1, 0.7))
-    if rng.random() < 1 / 3:
-        wave = wave * (0.5 + 0.5 * moves(rng, t)).clip(0, 1)
+    if rng.random() < 2 / 3:
+        wave = wave * moves(rng, t).clip(0, 1)
     return wave
 
 
 def moves(rng: Rng, t: Track) -> Track:
-    """From place to place within -1..1 in 0.2 to 0.8 s, with rests between."""
+    """From place to place within -1..1 in 0.2 to 0.8 s, with rests of up to 3 s between."""
     knots, values = [float(t[0]) - 1.0], [rng.uniform(-1, 1)]
     while knots[-1] < t[-1] + 1.0:
-        rest, way = math.exp(rng.uniform(math.log(0.05), math.log(1.5))), rng.uniform(0.2, 0.8)
+        rest, way = math.exp(rng.uniform(math.log(0.05), math.log(3.0))), rng.uniform(0.2, 0.8)
         knots += [knots[-1] + rest, knots[-1] + rest + way]
         values += [values[-1], rng.uniform(-1, 1)]
     at = np.searchsorted(knots, t, side="right") - 1
@@ -71,8 +71,8 @@ def moves(rng: Rng, t: Track) -> Track:
 
 
 def driven(rng: Rng, t: Track) -> Track:
-    """One of the three, about -1..1."""
-    way = pick(rng, "sway", "cycle", "cycle", "moves")
+    """One of the three, about -1..1. What lives is still for most of the time, and then moves."""
+    way = pick(rng, "sway", "cycle", "moves", "moves")
     if way == "sway":
         return sway(rng, t, 0.15, math.exp(rng.uniform(math.log(0.4), math.log(4.0))))
     return cycle(rng, t) if way == "cycle" else moves(rng, t)

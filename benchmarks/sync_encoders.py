@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefoley import media
-from edgefoley.events import LIKELY, LIKELY_RULE, likely_confidence
+from edgefoley.events import ACTIVITY, LIKELY, LIKELY_RULE, likely_confidence
 from edgefoley.metrics.onsets import Times, pick_peaks
 from edgefoley.timeline import EVENT_RATE
 from edgefoley.types import FrameView, View
@@ -96,7 +96,7 @@ def open_bundle_model(model: str, threads: int | None) -> SyncModel:
 
     def predict(frames: NDArray[np.uint8], ages: NDArray[np.float32]) -> Seen:
         found = run(frames, ages)
-        return Seen(found["event_logits"][0], float(found["sync_feat"][0, :, 3].mean()))
+        return Seen(found["event_logits"][0], float(found["sync_feat"][0, :, ACTIVITY].mean()))
 
     if "peak_gain" in attributes and "peak_bias" in attributes:
         gain, bias = float(attributes["peak_gain"]), float(attributes["peak_bias"])

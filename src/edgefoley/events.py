@@ -25,7 +25,8 @@ from edgefoley.errors import UsageError
 from edgefoley.timeline import EVENT_RATE, grid_count
 from edgefoley.types import Clip, Conditioning, FloatArray
 
-CHANNELS = 4  # of sync_feat in a model with an event curve
+CHANNELS = 4  # of sync_feat in a model with an event curve: two places of the curve in a frame, and
+POWER, ACTIVITY = 2, 3  # the strength of its events, how much goes on
 BUMP = (0.25, 1.0, 0.25)  # of an event on the grid: one place either side
 LOWEST = 0.03  # confidence of the faintest events; what is fainter is none
 # Where a list does not say. Half of the events of training are weaker than 0.62.
@@ -217,7 +218,7 @@ def read_curve(conditioning: Conditioning) -> EventList:
         logits = conditioning.event_logits[0].astype(np.float64)
         times = (places + _refined(logits, places)) / EVENT_RATE
         probability = _probability(logits, places, curve)
-    strengths = _strengths(feat[:, 2], places)
+    strengths = _strengths(feat[:, POWER], places)
     told = np.arange(0, 2 * frames, 2)  # the activity is known at the frames only
     return EventList(
         tuple(
@@ -225,7 +226,7 @@ def read_curve(conditioning: Conditioning) -> EventList:
             for time, power, place in zip(times, strengths, places, strict=True)
         ),
         duration_s=float(conditioning.duration),
-        activity=np.interp(np.arange(2 * frames), told, feat[:, 3]).astype(np.float32),
+        activity=np.interp(np.arange(2 * frames), told, feat[:, ACTIVITY]).astype(np.float32),
         probability=probability.astype(np.float32),
         strength=np.where(curve > 0, np.repeat(feat[:, 2], 2), 0).astype(np.float32),
     )
@@ -246,7 +247,7 @@ def with_events(conditioning: Conditioning, edited: EventList) -> Conditioning:
     after = _drawn(edited.events, own.activity if edited.activity is None else edited.activity, len(feat))
     same = np.abs(after - before).max(axis=1) <= _ROUNDING
     drawn = np.where(same[:, None], feat, after)
-    told = np.abs(after[:, 3] - before[:, 3]) > _NOTICED
+    told = np.abs(after[:, ACTIVITY] - before[:, ACTIVITY]) > _NOTICED
     if conditioning.activity_told is not None:
         told |= conditioning.activity_told
     return replace(conditioning, sync_feat=drawn[None], event_logits=None, activity_told=told)

@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefoley.errors import BundleIntegrityError
-from edgefoley.events import draw_curve
+from edgefoley.events import ACTIVITY, draw_curve
 from edgefoley.rhythms import natural_times
 from edgefoley.types import FloatArray
 
@@ -147,7 +147,7 @@ class TimbreTable:
             return curve
         lasting = curve.copy()
         free = slice(None) if told is None else ~told
-        lasting[0, free, 3] = np.maximum(curve[0, free, 3], np.float32(least))
+        lasting[0, free, ACTIVITY] = np.maximum(curve[0, free, ACTIVITY], np.float32(least))
         return lasting
 
 

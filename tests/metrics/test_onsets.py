@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edgefoley.metrics.onsets import classical_onsets, match_onsets, motion_rise, onset_f1, pick_peaks
+from edgefoley.metrics.onsets import classical_onsets, match_onsets, motion_rise, onset_f1, peaks, pick_peaks
 
 
 def brute_force(found: list[float], true: list[float], tolerance: float) -> int:
@@ -70,3 +70,13 @@ def test_classical_baseline_finds_a_sudden_move_and_nothing_in_a_still() -> None
     assert len(classical_onsets(frames[:15], times[:15])) == 0
     with pytest.raises(ValueError, match="timestamps"):
         classical_onsets(frames, times[:-1])
+
+
+def test_what_is_lower_never_displaces_a_higher_peak():
+    """So peaks may be picked once and thresholds tried on their heights."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        curve = rng.normal(size=200)
+        times, heights = peaks(curve, -9.0, 0.08)
+        for threshold in (-1.0, 0.0, 0.7):
+            assert np.array_equal(times[heights >= threshold], pick_peaks(curve, threshold, 0.08))

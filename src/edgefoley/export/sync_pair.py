@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from edgefoley.bundle import MANIFEST, open_bundle, write_manifest
-from edgefoley.events import LIKELY_RULE, likely_confidence
+from edgefoley.events import ACTIVITY, LIKELY_RULE, likely_confidence
 from edgefoley.export.compact import store_fp16, strip_metadata
 from edgefoley.export.components import sync_graph
 from edgefoley.export.graph import ExportError, export_graph
@@ -133,7 +133,7 @@ def fitted(model: ModelProto, films: Path) -> dict[str, float]:
         feeds = {"frames": crop.frames[None], "ages": crop.ages[None]}
         curve, feat = session.run([LOGITS, "sync_feat"], feeds)
         curves.append(curve[0])
-        activities.append(float(feat[0, :, 3].mean()))
+        activities.append(float(feat[0, :, ACTIVITY].mean()))
     gain, bias = calibrate(curves, pool)
     rule = best_rule([gain * curve + bias for curve in curves], activities, pool)
     return {"peak_gain": gain, "peak_bias": bias, **rule}
@@ -143,16 +143,17 @@ def best_rule(odds: list[NDArray[np.float32]], activities: list[float], pool: Po
     """The rule of ``events.likely_confidence`` whose F1 (50 ms) on films with the log ``odds`` and the mean
     ``activities`` is best among those that find at most ``MOST_FALSE`` events/s where nothing begins; fixed
     ones too. Raises SystemExit where all find more."""
-    from edgefoley.metrics.onsets import pick_peaks
+    from edgefoley.metrics.onsets import peaks
     from edgefoley.train.sync import MIN_GAP_S, f1_by_action
 
     curves = [1 / (1 + np.exp(-curve.astype(np.float64))) for curve in odds]
+    tops = [peaks(curve, 0.0, MIN_GAP_S) for curve in curves]  # lower ones never displace a higher one
     calm = [i for i, film in enumerate(pool.films) if not len(film["times"])]
     best: tuple[float, float, dict[str, float]] = (-1.0, 0.0, {})
     for rule in _rules():
         found = [
-            pick_peaks(curve, likely_confidence(curve, rule, activity), MIN_GAP_S)
-            for curve, activity in zip(curves, activities, strict=True)
+            times[heights >= likely_confidence(curve, rule, activity)]
+            for (times, heights), curve, activity in zip(tops, curves, activities, strict=True)
         ]
         false = float(np.mean([len(found[i]) for i in calm])) / pool.seconds if calm else 0.0
         f1 = f1_by_action(found, pool, 0.05)["mean"]

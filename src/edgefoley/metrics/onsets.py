@@ -42,12 +42,17 @@ def onset_f1(found: ArrayLike, true: ArrayLike, tolerance_s: float) -> float:
 
 
 def pick_peaks(logits: ArrayLike, threshold: float, min_gap_s: float, rate: float = 50.0) -> Times:
-    """Times (s) of the local maxima of a curve that reach `threshold`, highest first kept, `min_gap_s` or
-    more apart.
+    """The times of ``peaks``."""
+    return peaks(logits, threshold, min_gap_s, rate)[0]
+
+
+def peaks(logits: ArrayLike, threshold: float, min_gap_s: float, rate: float = 50.0) -> tuple[Times, Times]:
+    """Times (s) and heights of the local maxima of a curve that reach `threshold`, highest first kept,
+    `min_gap_s` or more apart.
 
     logits: (N,), index j is time j / rate. Each time is refined by the parabola through the peak and its
-    neighbours. A flat top counts once, at its first sample. Returned in time order. Raises ValueError for a
-    wrong shape.
+    neighbours, the height is the curve's own. A flat top counts once, at its first sample. Returned in time
+    order. Raises ValueError for a wrong shape.
     """
     curve = np.asarray(logits, np.float64)
     if curve.ndim != 1:
@@ -59,14 +64,15 @@ def pick_peaks(logits: ArrayLike, threshold: float, min_gap_s: float, rate: floa
         if all(abs(int(i) - k) >= min_gap_s * rate - 1e-9 for k in kept):
             kept.append(int(i))
     times = []
-    for i in sorted(kept):
+    kept.sort()
+    for i in kept:
         shift = 0.0
         if 0 < i < len(curve) - 1:
             left, top, right = curve[i - 1 : i + 2]
             bend = left - 2 * top + right
             shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
         times.append((i + shift) / rate)
-    return np.array(times, np.float64)
+    return np.array(times, np.float64), curve[kept]
 
 
 def motion_rise(frames: NDArray[np.uint8], cells: int = 8, strongest: int = 8) -> NDArray[np.float64]:

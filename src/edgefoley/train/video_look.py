@@ -4,14 +4,16 @@ runs/sync/val_video``.
 Rendered films are a little softer than video and flicker everywhere; what stands still in a coded video
 stands still to the bit, and much moves that makes no sound. ``sync_crops.vivid`` and ``held`` give films that
 look for training, and this command gives it, once and for all, to films by which an encoder is chosen and
-calibrated; with ``--photos`` also what else may be in their pictures (``among``), and films in which nothing
-sounds become photographs in which things move (``restless``). When contacts are, and all else, stays as it
-is; where they are follows the picture.
+calibrated. With ``--photos`` it writes them a second time, with what else may be in their pictures
+(``among``), and films in which nothing sounds become photographs in which things move (``restless``): nobody
+knows which half is nearer to a user's videos. When contacts are, and all else, stays as it is; where they are
+follows the picture.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 from pathlib import Path
@@ -33,28 +35,32 @@ X, Y = 3, 4  # of a contact's place in its record
 
 
 def rewrite(films: Path, out: Path, panoramas: photos.Panoramas | None = None, seed: int = 0) -> int:
-    """Write every shard of ``films`` anew into ``out``, in gray; returns how many films there are.
-    ``panoramas``: what moves among films is cut from these; None: nothing does."""
-    pool, index, among = Pool(films), 0, None
+    """Write every shard of ``films`` anew into ``out``, in gray; returns how many films are there then.
+    ``panoramas``: what moves among films is cut from these, and every film is written a second time, among
+    others; None: once."""
+    pool, total = Pool(films), 0
+    ways: list[Among | None] = [None]
     if panoramas is not None:
         size, count = pool.frames(0).shape[1], math.ceil(pool.seconds * LAYER_RATE) + 1
-        among = Among(pool, Restless(panoramas, size, LAYERS, count, seed + 1))  # other than in training
+        others = Restless(panoramas, size, LAYERS, count, seed + 1)  # other than in training
+        ways.append(Among(pool, others))
     out.mkdir(parents=True, exist_ok=True)
-    for path in sorted(films.glob("films_*.json")):
+    for number, (among, path) in enumerate(itertools.product(ways, sorted(films.glob("films_*.json")))):
         meta = json.loads(path.read_text())
-        position, target = 0, out / path.name
+        position, target = 0, out / f"films_{number:04d}.json"
         with whole(target.with_suffix(".jpegs")) as part, part.open("wb") as file:
             for record in meta["films"]:
+                index = total % len(pool)
                 rng = np.random.default_rng([seed, record["seed"]])
                 frames = pool.frames(index)
                 if among is not None:
                     frames = peopled(rng, frames, pool.films[index], record, among)
                 frames = held(rng, vivid(rng, frames))
                 coded = encode(np.stack([cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB) for frame in frames]))
-                record["at"], index = spans(coded, position), index + 1
+                record["at"], total = spans(coded, position), total + 1
                 position += file.write(b"".join(coded))
         write_whole(target, json.dumps(meta))
-    return index
+    return total
 
 
 def peopled(

@@ -228,7 +228,7 @@ def read_curve(conditioning: Conditioning) -> EventList:
         duration_s=float(conditioning.duration),
         activity=np.interp(np.arange(2 * frames), told, feat[:, ACTIVITY]).astype(np.float32),
         probability=probability.astype(np.float32),
-        strength=np.where(curve > 0, np.repeat(feat[:, 2], 2), 0).astype(np.float32),
+        strength=np.where(curve > 0, np.repeat(feat[:, POWER], 2), 0).astype(np.float32),
     )
 
 

@@ -22,17 +22,10 @@ from edgefoley.train.restless import (  # noqa: E402
     moves,
 )
 from edgefoley.train.scenes.photos import Panoramas  # noqa: E402
-from edgefoley.train.scenes.pool import QUIET, Crop, Pool, render_shard  # noqa: E402
+from edgefoley.train.scenes.pool import QUIET, Crop, Pool  # noqa: E402
 from edgefoley.train.sync import known_error  # noqa: E402
 from edgefoley.train.sync_crops import Batches, placed  # noqa: E402
 from edgefoley.train.video_look import rewrite  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("films")
-    render_shard(folder, 0, 5_000_000, 3, 3.0)
-    return Pool(folder, keep=True)
 
 
 @pytest.fixture(scope="module")
@@ -215,17 +208,15 @@ def test_a_stretch_keeps_its_events_among_others(pool, others):
     assert seen > 25
 
 
-def test_held_out_films_among_others_keep_their_times(pool, panoramas, tmp_path):
-    render_shard(tmp_path / "plain", 0, 5_000_000, 3, 3.0)
-    assert rewrite(tmp_path / "plain", tmp_path / "both", panoramas) == 6
-    rewrite(tmp_path / "plain", tmp_path / "video")
+def test_held_out_films_among_others_keep_their_times(pool, films, panoramas, tmp_path):
+    assert rewrite(films, tmp_path / "both", panoramas) == 6
+    rewrite(films, tmp_path / "video")
     made, plain = Pool(tmp_path / "both"), Pool(tmp_path / "video")
     for k in range(3):
         assert np.array_equal(made.frames(k), plain.frames(k))
     for k in range(3):
-        assert set(made.films[3 + k]["times"]) <= set(
-            pool.films[k]["times"]
-        )  # a camera may pan away from one
+        # A camera may pan away from a contact.
+        assert set(made.films[3 + k]["times"]) <= set(pool.films[k]["times"])
         assert np.array_equal(made.films[3 + k]["timestamps"], pool.films[k]["timestamps"])
         assert made.films[3 + k]["action"] == pool.films[k]["action"]
         assert not np.array_equal(made.frames(3 + k), pool.frames(k))

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgefoley.train.scenes.pool import Crop, Pool, render_shard  # noqa: E402
+from edgefoley.train.scenes.pool import Crop, Pool  # noqa: E402
 from edgefoley.train.sync import calibrate, located  # noqa: E402
 from edgefoley.train.sync_crops import (  # noqa: E402
     FAR,
@@ -27,16 +27,8 @@ from edgefoley.train.sync_crops import (  # noqa: E402
 from edgefoley.train.video_look import rewrite  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("films")
-    render_shard(folder, 0, 5_000_000, 3, 3.0)
-    return Pool(folder, keep=True)
-
-
-def test_a_kept_pool_gives_the_frames_of_a_plain_one(pool, tmp_path):
-    render_shard(tmp_path, 0, 5_000_000, 3, 3.0)
-    plain = Pool(tmp_path)
+def test_a_kept_pool_gives_the_frames_of_a_plain_one(pool, films):
+    plain = Pool(films)
     for start in (0.0, 0.5, 0.0):
         kept, read = pool.crop(1, start, 30), plain.crop(1, start, 30)
         assert np.array_equal(kept.frames, read.frames) and np.array_equal(kept.ages, read.ages)
@@ -140,9 +132,8 @@ def test_a_vivid_film_has_the_contrast_and_edges_of_video():
     assert np.array_equal(made[0], made[15])  # one look for the whole stretch
 
 
-def test_films_that_look_like_video_keep_their_truth(pool, tmp_path):
-    render_shard(tmp_path / "plain", 0, 5_000_000, 3, 3.0)
-    assert rewrite(tmp_path / "plain", tmp_path / "video") == 3
+def test_films_that_look_like_video_keep_their_truth(pool, films, tmp_path):
+    assert rewrite(films, tmp_path / "video") == 3
     made = Pool(tmp_path / "video")
     for k in range(3):
         assert np.array_equal(made.films[k]["times"], pool.films[k]["times"])

@@ -41,6 +41,7 @@ from edgefoley.sampling import SOLVERS
 from edgefoley.timbres import write_timbre_table
 from edgefoley.timeline import Timeline
 from edgefoley.train.codec import load_codec
+from edgefoley.train.loop import averaged
 from edgefoley.train.sounds.credits import credits_of_folders, write_credits
 from edgefoley.train.sync import SyncTrainer
 from edgefoley.train.teachers import read_origin
@@ -91,7 +92,7 @@ def load_sync(folder: Path) -> SyncGraph:
     """The sync encoder of a run with its calibration, in evaluation mode."""
     about = json.loads((folder / "sync.json").read_text())
     trainer, found = SyncTrainer(SyncConfig.from_json(about["config"])), about["validation"]
-    trainer.load_state_dict(torch.load(folder / "last.pt", weights_only=True, map_location="cpu")["average"])
+    trainer.load_state_dict(averaged(folder))
     trainer.eval()
     return SyncGraph(
         trainer.encoder, trainer.strength, trainer.activity, found["peak_gain"], found["peak_bias"],

@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefoley.train.restless import Restless
+from edgefoley.train.restless import Frames, Restless
 from edgefoley.train.scenes.motion import Wobble
 from edgefoley.train.scenes.pool import SYNC_RATE, Pool
 
-Frames = NDArray[np.uint8]  # (F, h, h) gray
 Stamps = NDArray[np.float64]  # (F,) s, rising, equal where a frame is shown again
 Places = NDArray[np.float64]  # (E, 2): x, y of events as fractions of the picture
 
@@ -118,5 +117,6 @@ class Among:
         if not self.calm:
             return None
         at = np.ceil((stamps - stamps[0]) * SYNC_RATE - 0.01).astype(int)  # where the grid shows it first
-        start = float(rng.uniform(0, max(0.0, self.pool.seconds - (at[-1] + 1) / SYNC_RATE)))
-        return self.pool.crop(int(rng.choice(self.calm)), start, int(at[-1]) + 1).frames[at]
+        count = int(at[-1]) + 1
+        start = self.pool.start(rng, count)
+        return self.pool.crop(int(rng.choice(self.calm)), start, count).frames[at]

@@ -17,6 +17,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from edgefoley.events import ACTIVITY
 from edgefoley.models.timbre import timbre_width
 from edgefoley.models.transformer import NANO
 from edgefoley.timbres import CERTAIN, CONTINUOUS, LASTING, STEADY, least_activity
@@ -218,7 +219,8 @@ class Examples:
             activity = np.array(lesson.activity, dtype=np.float32)
             curve = draw_curve(*noisy, activity[begin : begin + size], tokens)
             if timbres and rng.random() < TOLD:
-                curve[:, 3] = np.maximum(curve[:, 3], bed_activity(lesson, self.kinds, loudness))
+                bed = bed_activity(lesson, self.kinds, loudness)
+                curve[:, ACTIVITY] = np.maximum(curve[:, ACTIVITY], bed)
         elif rng.random() < (TOLD if text else TOLD / 2):
             curve = told_curve(lesson, self.kinds, loudness, begin)
         seen = [voice.concept for voice in lesson.voices if voice.role == "seen"]

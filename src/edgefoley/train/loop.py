@@ -180,9 +180,16 @@ class Ahead(Generic[T]):
         return value
 
 
+def averaged(folder: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights of a run's last checkpoint, on the CPU."""
+    state = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
+    weights: dict[str, torch.Tensor] = state["average"]
+    return weights
+
+
 def adopt(module: nn.Module, folder: Path) -> int:
     """Copy the averaged weights of another run whose names and shapes agree; returns how many tensors."""
-    found = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")["average"]
+    found = averaged(folder)
     own = module.state_dict()
     same = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
     module.load_state_dict({**own, **same})

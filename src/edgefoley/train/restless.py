@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefoley.train.scenes.motion import Rng, pick
+from edgefoley.train.scenes.draw import affine, chain
+from edgefoley.train.scenes.motion import Rng, Wobble, pick
 from edgefoley.train.scenes.photos import Panoramas
 
 Frames = NDArray[np.uint8]
@@ -36,11 +37,7 @@ def gallery(panoramas: Panoramas, size: int, seed: int = 0) -> Frames:
 
 def sway(rng: Rng, t: Track, low_hz: float, high_hz: float) -> Track:
     """A sum of three sinusoids of about 1 together, slower ones larger."""
-    rates = np.exp(rng.uniform(math.log(low_hz), math.log(high_hz), 3))
-    sizes = rng.uniform(0.3, 1.0, 3) * (low_hz / rates) ** 0.5
-    phases = rng.uniform(0, 2 * math.pi, 3)
-    waves: Track = (sizes[:, None] * np.sin(2 * math.pi * rates[:, None] * t + phases[:, None])).sum(0)
-    return waves
+    return Wobble.random(rng, 1.0, low_hz, high_hz).many(t)
 
 
 def cycle(rng: Rng, t: Track) -> Track:
@@ -94,15 +91,9 @@ class Part:
     def paint(self, colour: NDArray[np.uint8], cover: NDArray[np.uint8], i: int) -> None:
         """Draw it as it is at instant i over a layer (h, h): its shades, times how far it ``cover``s what is
         behind (255: wholly)."""
-        cos, sin = math.cos(self.angle[i]), math.sin(self.angle[i])
-        a, b = self.wide / PATCH, self.high / PATCH
         half = (PATCH - 1) / 2
-        matrix = np.array(
-            [
-                [cos * a, -sin * b, self.x[i] - half * (cos * a - sin * b)],
-                [sin * a, cos * b, self.y[i] - half * (sin * a + cos * b)],
-            ]
-        )
+        place = affine(self.x[i], self.y[i], self.wide / PATCH, self.high / PATCH, self.angle[i])
+        matrix = chain(place, affine(-half, -half))
         reach = 0.5 * math.hypot(self.wide, self.high) + 2
         size = colour.shape[0]
         left, right = (int(np.clip(self.x[i] + s * reach, 0, size)) for s in (-1, 1))
@@ -113,8 +104,8 @@ class Part:
         box = (right - left, bottom - top)
         over = cv2.warpAffine(self.texture, matrix, box, borderMode=cv2.BORDER_REPLICATE)
         mask = cv2.warpAffine(self.mask, matrix, box)
-        for layer, drawn in ((colour, cv2.multiply(over, mask, scale=1 / 255)), (cover, mask)):
-            under = layer[top:bottom, left:right]
+        for whole, drawn in ((colour, cv2.multiply(over, mask, scale=1 / 255)), (cover, mask)):
+            under = whole[top:bottom, left:right]
             under[:] = cv2.add(cv2.multiply(under, 255 - mask, scale=1 / 255), drawn)
 
 
@@ -262,7 +253,7 @@ class Restless:
         step = 1 if rng.random() < 0.5 else -1
         out = np.empty_like(frames)
         for i, (frame, k) in enumerate(zip(frames, at, strict=True)):
-            shade, cover = (np.ascontiguousarray(layer[k][:, ::step]) for layer in (shades, covers))
+            shade, cover = (np.ascontiguousarray(kind[k][:, ::step]) for kind in (shades, covers))
             out[i] = cv2.add(cv2.multiply(frame, 255 - cover, scale=1 / 255), shade)
         return out
 

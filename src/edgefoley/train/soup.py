@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgefoley.train.files import whole, write_whole
+from edgefoley.train.files import write_whole
+from edgefoley.train.loop import averaged, save_atomic
 
 
 def mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -40,13 +41,12 @@ def write_mean(runs: list[Path], out: Path) -> None:
     SystemExit where ``out`` holds a run, and ValueError as ``mean`` does."""
     if (out / "last.pt").exists():
         raise SystemExit(f"{out}/last.pt exists: choose another --out")
-    states = [torch.load(run / "last.pt", weights_only=True, map_location="cpu")["average"] for run in runs]
+    states = [averaged(run) for run in runs]
     about = json.loads((runs[-1] / "sync.json").read_text()) | {"mean_of": [run.name for run in runs]}
     made = mean(states)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "sync.json", json.dumps(about, indent=1) + "\n")
-    with whole(out / "last.pt") as part:
-        torch.save({"average": made, "step": 0}, part)
+    save_atomic({"average": made}, out / "last.pt")
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgefoley.metrics.onsets import classical_onsets, match_onsets, onset_f1, pick_peaks
+from edgefoley.metrics.onsets import classical_onsets, match_onsets, onset_f1, peaks, pick_peaks
 from edgefoley.models.sync import SyncConfig, SyncEncoder
 from edgefoley.train.files import whole, write_whole
 from edgefoley.train.loop import Ahead, LoopConfig, adopt, mark_done, train
@@ -36,6 +36,7 @@ INSTANT = 32  # width of the features that twins must agree on
 WEIGHTS = {"event": 1.0, "where": 0.1, "strength": 0.1, "activity": 0.1, "kind": 0.1, "twins": 0.02}
 Results = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor | None]]
 MIN_GAP_S = 0.08
+LOWEST = -4.0  # logit of the lowest threshold that a report tries
 FAINTEST = -6.0  # logit of the faintest peaks that calibration looks at
 
 
@@ -149,8 +150,9 @@ def report(encoder: SyncEncoder, pool: Pool) -> dict:
     ``threshold_probability`` the same after calibration.
     """
     curves, best = event_curves(encoder, pool), (-1.0, 0.0)
-    for threshold in np.arange(-4.0, 2.01, 0.25):
-        found = [pick_peaks(c, threshold, MIN_GAP_S) for c in curves]
+    tops = [peaks(c, LOWEST, MIN_GAP_S) for c in curves]
+    for threshold in np.arange(LOWEST, 2.01, 0.25):
+        found = [times[heights >= threshold] for times, heights in tops]
         best = max(best, (f1_by_action(found, pool, 0.05)["mean"], float(threshold)))
     found = [pick_peaks(c, best[1], MIN_GAP_S) for c in curves]
     plain = [classical_onsets(pool.frames(i), s["timestamps"]) for i, s in enumerate(pool.films)]

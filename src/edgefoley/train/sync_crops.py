@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from edgefoley.train.among import Among, Places, mapped, stamps_of
 from edgefoley.train.restless import Restless
-from edgefoley.train.scenes.pool import EVENT_RATE, QUIET, SYNC_RATE, Crop, Pool
+from edgefoley.train.scenes.pool import EVENT_RATE, QUIET, Crop, Pool
 from edgefoley.train.scenes.truth import ACTIONS
 
 KINDS = (*ACTIONS, QUIET)  # what a film is mainly about, for the head that names it
@@ -157,22 +157,18 @@ class Batches:
         if not 0 <= 2 * twins <= size:
             raise ValueError(f"twins must be at most half of {size}, got {twins}")
         self.pool, self.size, self.frames, self.seed, self.twins = pool, size, frames, seed, twins
-        self.among, self.others = Among(pool, others), others
+        self.among = Among(pool, others)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, step])
         cuts = []
         for _ in range(self.size - self.twins):
             speed = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35)))) if rng.random() < 0.6 else 1.0
-            cuts.append((int(rng.integers(len(self.pool))), self._start(rng, speed), self.frames, speed))
+            film = int(rng.integers(len(self.pool)))
+            cuts.append((film, self.pool.start(rng, self.frames, speed), self.frames, speed))
         alone = range(self.twins, len(cuts))  # without a twin that would have to show the same
         rows = [self._row(cut, rng, i in alone) for i, cut in enumerate(cuts + cuts[: self.twins])]
         return {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}
-
-    def _start(self, rng: np.random.Generator, speed: float = 1.0) -> float:
-        """Where in a film a stretch begins, in seconds."""
-        room = max(0.0, self.pool.seconds - self.frames / SYNC_RATE * speed)
-        return float(rng.uniform(0, room))
 
     def _row(
         self, cut: tuple[int, float, int, float], rng: np.random.Generator, alone: bool
@@ -180,8 +176,8 @@ class Batches:
         stamps = self.pool.films[cut[0]]["timestamps"]
         rate = len(stamps) / self.pool.seconds * cut[3]
         crop = self.pool.crop(*cut, 2 if rate > 20 and rng.random() < THINNED else 1)
-        if alone and self.others is not None and rng.random() < RESTLESS:
-            crop = only_restless(rng, crop, self.others)
+        if alone and self.among.others is not None and rng.random() < RESTLESS:
+            crop = only_restless(rng, crop, self.among.others)
         bumps, strength = targets(crop)
         frames, places = self.among(rng, crop.frames, stamps_of(crop.ages), crop.times, crop.places)
         frames, places = augment(rng, frames, places)

@@ -30,6 +30,7 @@ from edgefoley.convert.hunyuan import Folder, assemble, open_folder, transformer
 from edgefoley.errors import UsageError
 from edgefoley.models.transformer import NANO, Transformer, TransformerConfig
 from edgefoley.train.files import whole, write_whole
+from edgefoley.train.loop import averaged
 from edgefoley.train.sampler import passes_of
 
 Batch = Mapping[str, Tensor]
@@ -176,10 +177,7 @@ def load_network(folder: Path) -> Transformer:
     if not is_run(folder):
         raise UsageError(f"{folder} holds neither {WEIGHTS} nor last.pt: it is no run of a transformer.")
     sizes = read_config(folder / SIZES) if (folder / SIZES).is_file() else asdict(NANO)
-    if (folder / WEIGHTS).is_file():
-        state = load_file(folder / WEIGHTS)
-    else:
-        state = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")["average"]
+    state = load_file(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else averaged(folder)
     try:
         network = Transformer(TransformerConfig(**sizes))
         network.load_state_dict(state)

@@ -370,6 +370,12 @@ class Wobble:
         sizes = [amplitude * float(rng.uniform(0.3, 1.0)) * (low_hz / r) ** 0.5 for r in rates]
         return Wobble(tuple(sizes), tuple(rates), tuple(float(rng.uniform(0, 2 * math.pi)) for _ in rates))
 
+    def many(self, times: np.ndarray) -> np.ndarray:
+        """The value at each of the times (N,)."""
+        sizes, rates, phases = (np.array(x)[:, None] for x in (self.amplitudes, self.rates_hz, self.phases))
+        waves: np.ndarray = (sizes * np.sin(2 * math.pi * rates * times + phases)).sum(0)
+        return waves
+
     def at(self, t: float) -> float:
         """Value at time t."""
         return sum(

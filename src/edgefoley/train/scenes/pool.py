@@ -144,6 +144,10 @@ class Pool:
         found: Truth = self.films[index]["truth"]
         return found
 
+    def start(self, rng: np.random.Generator, count: int, speed: float = 1.0) -> float:
+        """Where a stretch of ``count`` grid frames, played ``speed`` times as fast, may begin (s of film)."""
+        return float(rng.uniform(0, max(0.0, self.seconds - count / SYNC_RATE * speed)))
+
     def _decoded(self, index: int, picked: NDArray[np.int64], flag: int) -> list[NDArray[np.uint8]]:
         data, at = self._bytes[index], self.films[index]["at"]
         seen: dict[int, NDArray[np.uint8]] = {}
